@@ -1,0 +1,143 @@
+//! How the server talks to the inspector through the API server's pod proxy.
+//!
+//! Every request but `GET /healthz` carries the scan's token in the header [`TOKEN_HEADER`]; the pod knows its SHA-256 alone.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /healthz` | 200 `ok` once the server listens |
+//! | `GET /status` | 200 [`Status`] |
+//! | `PUT /content/{sha256}` | body: content file as zstd; `sha256` is of the *uncompressed* bytes. 204; 400 when it does not match; 413 over the limit |
+//! | `POST /evaluate` | body: [`Evaluate`]; 202. 409 unless the phase is `ready`; the same request again while evaluating or after: 202 |
+//! | `GET /report` | 200 zstd of [`crate::report::InspectionReport`] as JSON; 409 unless the phase is `done` |
+//! | `GET /arf/{layer}` | 200 zstd of the layer's ARF (OVAL results in the vulnerability layer); 404 |
+//! | `GET /html/{layer}` | 200 zstd of the HTML report; 404 |
+//! | `POST /finish` | 204; the process then ends with 0 |
+
+use crate::report::{Layer, OperatingSystem, PackageDatabase};
+use serde::{Deserialize, Serialize};
+
+/// The port that the inspector listens on.
+pub const PORT: u16 = 8765;
+/// The header with the scan's token (`Authorization` is removed by the API server's proxy).
+pub const TOKEN_HEADER: &str = "x-tidewaiter-token";
+
+/// Names of the environment variables of the inspector's container.
+pub mod env {
+    /// The scan's number.
+    pub const SCAN_ID: &str = "TIDEWAITER_SCAN_ID";
+    /// Hex SHA-256 of the token.
+    pub const TOKEN_SHA256: &str = "TIDEWAITER_TOKEN_SHA256";
+    /// `registry/name@sha256:…`.
+    pub const IMAGE: &str = "TIDEWAITER_IMAGE";
+    /// Seconds after which the process ends by itself.
+    pub const DEADLINE_SECS: &str = "TIDEWAITER_DEADLINE_SECS";
+    /// Directory for everything written; default `/work`.
+    pub const WORK: &str = "TIDEWAITER_WORK";
+    /// Directory whose subfolders each hold one `.dockerconfigjson` or `config.json`; default `/auth`.
+    pub const AUTH: &str = "TIDEWAITER_AUTH";
+    /// Comma-separated `host:port` of registries spoken to without TLS.
+    pub const PLAIN_HTTP: &str = "TIDEWAITER_PLAIN_HTTP_REGISTRIES";
+    /// PEM file of additional roots for registries; optional.
+    pub const REGISTRY_CA: &str = "TIDEWAITER_REGISTRY_CA";
+    /// Limit of the unpacked image in bytes; default 10 GiB.
+    pub const MAX_UNPACKED_BYTES: &str = "TIDEWAITER_MAX_UNPACKED_BYTES";
+}
+
+/// Where the inspector stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Pulling,
+    Unpacking,
+    ReadingPackages,
+    /// Waits for content and `POST /evaluate`.
+    Ready,
+    Evaluating,
+    /// The report can be fetched.
+    Done,
+    /// It cannot go on; see `failure`.
+    Failed,
+}
+
+/// Why an inspection could not be done; stable codes, shown with what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    ImageNotFound,
+    AccessDenied,
+    RegistryUnreachable,
+    RegistryTls,
+    RateLimited,
+    /// Manifest or layer is damaged, of an unknown type, or does not match its digest.
+    BadImage,
+    /// No manifest for this platform in the list.
+    NoPlatform,
+    /// A limit on size, count or ratio was passed (an archive bomb).
+    TooLarge,
+    NoSpace,
+    ContentError,
+    Timeout,
+    Internal,
+}
+
+/// A failure of the inspection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub code: FailureCode,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// `GET /status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub scan_id: String,
+    pub phase: Phase,
+    /// e.g. "layer 2 of 4", "benchmark: 30 of 70 rules".
+    pub message: String,
+    pub failure: Option<Failure>,
+    /// Known from phase `ready` on.
+    pub os: Option<OperatingSystem>,
+    pub package_database: Option<PackageDatabase>,
+    /// The node's architecture in Go's words, e.g. `amd64`.
+    pub architecture: String,
+}
+
+/// One layer to evaluate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub layer: Layer,
+    /// What to run; `None`: the layer is reported as not covered, with `reason`.
+    pub source: Option<Source>,
+    /// Why there is nothing to run, or nothing.
+    #[serde(default)]
+    pub reason: String,
+    /// XCCDF profile id; empty: the benchmark's default.
+    #[serde(default)]
+    pub profile: String,
+    /// Name of the content, for people.
+    #[serde(default)]
+    pub title: String,
+    /// The content looks at packages: without a readable package database it must not run.
+    pub needs_packages: bool,
+    /// Wall-clock limit of oscap.
+    pub limit_secs: u64,
+}
+
+/// Where a layer's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Put before with `PUT /content/{sha256}`; evaluated by `oscap xccdf eval`.
+    DataStream { sha256: String },
+    /// Baked into the inspector image: file name under `/usr/share/tidewaiter/ssg`.
+    Baked { file: String },
+    /// Put before; evaluated by `oscap oval eval`.
+    Oval { sha256: String },
+}
+
+/// `POST /evaluate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluate {
+    pub layers: Vec<Request>,
+}

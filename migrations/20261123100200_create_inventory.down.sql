@@ -1,0 +1,1 @@
+DROP TABLE containers, pods, container_images, image_registries, nodes, projects, providers;
