@@ -1,0 +1,63 @@
+//! Bodies of actions: `{"action": "…", "resource": {…}, "resources": […]}`.
+
+use super::collection::Collection;
+use super::error::ApiError;
+use serde_json::Value;
+
+/// A JSON object; an empty body counts as `{}`.
+///
+/// # Errors
+/// `BadRequest` when it is not a JSON object.
+pub(super) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(ApiError::BadRequest("the body must be a JSON object, such as {\"action\": \"scan\"}".into())),
+        Err(error) => Err(ApiError::BadRequest(format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// The body's action, one of `known`.
+///
+/// # Errors
+/// `BadRequest` naming the known ones.
+pub(super) fn expect_action<'a>(body: &'a Value, known: &[&str]) -> Result<&'a str, ApiError> {
+    match body["action"].as_str() {
+        Some(action) if known.contains(&action) => Ok(action),
+        Some(action) => Err(ApiError::BadRequest(format!("unsupported action {action:?}; known here: {}", known.join(", ")))),
+        None => Err(ApiError::BadRequest(format!("the body names no \"action\"; known here: {}", known.join(", ")))),
+    }
+}
+
+/// A resource's number from the address.
+///
+/// # Errors
+/// `NotFound` when it is not a number.
+pub(super) fn id(text: &str, collection: &Collection) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| ApiError::NotFound(format!("Couldn't find a resource with id {text} in {}", collection.name)))
+}
+
+/// The numbers of `resources` (or of the one `resource`), each given as `id` (number or text) or `href`; doubles are dropped.
+///
+/// # Errors
+/// `BadRequest` for an entry that is neither.
+pub(super) fn resources(body: &Value, collection: &Collection) -> Result<Vec<i64>, ApiError> {
+    let one = body.get("resource").cloned().into_iter();
+    let many = body["resources"].as_array().cloned().unwrap_or_default();
+    let mut ids = Vec::new();
+    for entry in one.chain(many) {
+        let number = match (&entry["id"], entry["href"].as_str()) {
+            (Value::Number(number), _) => number.as_i64(),
+            (Value::String(text), _) => text.parse().ok(),
+            (_, Some(href)) => href.split_once(&format!("/api/{}/", collection.name)).and_then(|(_, id)| id.parse().ok()),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| ApiError::BadRequest(format!("{entry} names no resource of {} by id or href", collection.name)))?;
+        if !ids.contains(&number) {
+            ids.push(number);
+        }
+    }
+    Ok(ids)
+}
