@@ -1,1 +1,1 @@
-DROP TABLE packages, rule_results, rules, scan_artifacts, scan_layers, inspections, scans;
+DROP TABLE installation, packages, rule_results, rules, scan_artifacts, scan_layers, inspections, scans;

@@ -29,15 +29,22 @@ CREATE TABLE scans (
     timings JSONB NOT NULL DEFAULT '{}',
     os_name TEXT NOT NULL DEFAULT '',
     warnings TEXT[] NOT NULL DEFAULT '{}',
-    CHECK ((state = 'finished') = (outcome IS NOT NULL))
+    attempt SMALLINT NOT NULL DEFAULT 1,
+    bulk BOOLEAN NOT NULL DEFAULT FALSE,
+    CHECK (state <> 'finished' OR outcome IS NOT NULL),
+    CHECK (outcome IS NULL OR state IN ('cleaning', 'finished'))
 );
 CREATE UNIQUE INDEX scans_active ON scans (digest) WHERE state <> 'finished';
 CREATE INDEX scans_open ON scans (provider_id, id) WHERE state <> 'finished';
+CREATE INDEX scans_waiting ON scans (provider_id, bulk, id) WHERE state = 'waiting';
 CREATE INDEX scans_digest ON scans (digest, id DESC);
 CREATE INDEX scans_task ON scans (task_id);
 COMMENT ON TABLE scans IS 'SmartState analyses of image digests; at most one open per digest. Written by smartstate.';
 COMMENT ON COLUMN scans.token IS 'the token of the pod''s requests, sealed; NULL once finished';
 COMMENT ON COLUMN scans.fence IS 'raised with every new lease: a server that lost its lease cannot write any more';
+COMMENT ON COLUMN scans.outcome IS 'how it ended; known from cleaning on';
+COMMENT ON COLUMN scans.attempt IS 'which pod of this scan: one that got lost is replaced once';
+COMMENT ON COLUMN scans.bulk IS 'asked for together with others: starts after those that were asked for alone';
 COMMENT ON COLUMN scans.timings IS 'milliseconds by step: waiting, pod_start, pull, unpack, packages, benchmark, guide, vulnerabilities, fetch, save';
 
 CREATE TABLE inspections (
@@ -134,7 +141,14 @@ CREATE TABLE packages (
 CREATE INDEX packages_name ON packages (name);
 COMMENT ON TABLE packages IS 'Packages found by a scan, by name. Written by smartstate.';
 
-CREATE TRIGGER scans_changed AFTER INSERT OR UPDATE OR DELETE ON scans
+CREATE TABLE installation (
+    only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
+    instance TEXT NOT NULL
+);
+INSERT INTO installation (instance) VALUES (SUBSTR(REPLACE(gen_random_uuid()::TEXT, '-', ''), 1, 8));
+COMMENT ON TABLE installation IS 'What tells this Tidewaiter''s pods from those of another one on the same cluster. Written by its migration.';
+
+CREATE TRIGGER scans_changed AFTER INSERT OR DELETE OR UPDATE OF state, outcome, message ON scans
     FOR EACH STATEMENT EXECUTE FUNCTION announce_change();
 CREATE TRIGGER inspections_changed AFTER INSERT OR UPDATE OR DELETE ON inspections
     FOR EACH STATEMENT EXECUTE FUNCTION announce_change();
