@@ -36,6 +36,8 @@ CREATE TABLE tasks (
     children_total INTEGER NOT NULL DEFAULT 0,
     children_finished INTEGER NOT NULL DEFAULT 0,
     children_failed INTEGER NOT NULL DEFAULT 0,
+    children_warned INTEGER NOT NULL DEFAULT 0,
+    children_cancelled INTEGER NOT NULL DEFAULT 0,
     cancel_requested_at TIMESTAMPTZ,
     created_at TIMESTAMPTZ NOT NULL,
     started_at TIMESTAMPTZ,
@@ -49,6 +51,7 @@ CREATE INDEX tasks_parent ON tasks (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX tasks_open ON tasks (id) WHERE state <> 'finished';
 COMMENT ON TABLE tasks IS 'What people asked for and can follow. Written by queue.';
 COMMENT ON COLUMN tasks.parent_id IS 'the bulk task that this one is a part of';
+COMMENT ON COLUMN tasks.children_finished IS 'of children_total; of these, the failed, warned and cancelled ones are counted too, so that a parent sums up without reading its children';
 COMMENT ON COLUMN tasks.reason_code IS 'stable code of why it waits or how it failed; empty when neither';
 COMMENT ON COLUMN tasks.advice IS 'what a person can do about reason_code';
 
