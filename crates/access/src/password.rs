@@ -1,0 +1,67 @@
+//! Passwords as argon2id hashes.
+
+use anyhow::{Context, anyhow, bail};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use rand::Rng;
+use std::sync::LazyLock;
+
+/// Fewer characters are refused.
+pub const LENGTH_MIN: usize = 8;
+/// More bytes are refused: hashing them would cost without gain.
+pub const LENGTH_MAX: usize = 1024;
+
+/// Source: OWASP Password Storage Cheat Sheet, argon2id with m = 19 MiB, t = 2, p = 1.
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(19 * 1024, 2, 1, None).expect("these are within argon2's limits");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// A hash of a password that nobody has, to spend the same time on unknown users.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random()).unwrap_or_default());
+
+/// The PHC string of `password`. Takes about 20 ms, off the async threads.
+///
+/// # Errors
+/// Too short or too long; the message says so.
+pub async fn hash(password: &str) -> anyhow::Result<String> {
+    if password.chars().count() < LENGTH_MIN {
+        bail!("a password needs at least {LENGTH_MIN} characters");
+    }
+    if password.len() > LENGTH_MAX {
+        bail!("a password may have at most {LENGTH_MAX} bytes");
+    }
+    let password = password.to_owned();
+    tokio::task::spawn_blocking(move || hash_now(&password)).await.context("hashing a password")?
+}
+
+fn hash_now(password: &str) -> anyhow::Result<String> {
+    let hash: PasswordHash = argon2().hash_password(password.as_bytes()).map_err(|error| anyhow!("hashing a password: {error}"))?;
+    Ok(hash.to_string())
+}
+
+/// Whether `password` is the one behind `hash`; without a hash it takes as long and says no.
+///
+/// # Errors
+/// Only when the machine cannot start the work.
+pub(crate) async fn verify(hash: Option<String>, password: &str) -> anyhow::Result<bool> {
+    if password.len() > LENGTH_MAX {
+        return Ok(false);
+    }
+    let password = password.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| NOBODY.clone());
+        let right = PasswordHash::new(&hash).is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok());
+        known && right
+    })
+    .await
+    .context("checking a password")
+}
+
+/// 20 characters without those that look alike: about 115 bits.
+pub fn random() -> String {
+    const LETTERS: &[u8] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut rng = rand::rng();
+    (0..20).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}

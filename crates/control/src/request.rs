@@ -1,0 +1,41 @@
+//! A person asks for analyses.
+
+use model::Clock;
+use model::ids::ImageId;
+use queue::{Event, Job, RaisedEvent, enqueue_many};
+use smartstate::Accepted;
+use sqlx::PgConnection;
+
+/// Why no analysis was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// A policy forbids it; the text says which.
+    #[error("{0}")]
+    Prevented(String),
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Asks for an analysis of each image, in the caller's transaction. `userid`: who asks.
+///
+/// # Errors
+/// `Prevented` by a policy (none can yet), `Failed` by the database.
+pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<Accepted, Denied> {
+    let accepted = smartstate::request(conn, clock, userid, images).await?;
+    let events: Vec<Job> = accepted
+        .images
+        .iter()
+        .filter(|requested| !requested.existing)
+        .map(|requested| {
+            Job::RaiseEvent(RaisedEvent {
+                event: Event::RequestContainerImageScan,
+                target_kind: "container_image".into(),
+                target: requested.image.0,
+                provider: None,
+                details: serde_json::json!({ "userid": userid, "scan": requested.scan }),
+            })
+        })
+        .collect();
+    enqueue_many(conn, &events).await?;
+    Ok(accepted)
+}
