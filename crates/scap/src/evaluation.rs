@@ -89,12 +89,11 @@ pub(crate) fn add_identifier(list: &mut Vec<Identifier>, new: Identifier) {
     if new.text.is_empty() && new.href.is_empty() {
         return;
     }
-    let known = list.iter_mut().find(|known| known.text == new.text && (known.href == new.href || is_public_name(&new.text)));
+    let known = list.iter().position(|known| known.text == new.text && (known.href == new.href || is_public_name(&new.text)));
     match known {
-        Some(known) if new.system.is_empty() && !new.href.is_empty() => known.href = new.href,
-        Some(_) => {}
+        Some(at) if new.system.is_empty() && !new.href.is_empty() => list[at].href = new.href,
         None if list.len() < MAX_IDENTIFIERS => list.push(new),
-        None => {}
+        _ => {}
     }
 }
 

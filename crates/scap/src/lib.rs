@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod arf;
+pub mod evaluation;
+pub mod oval;
 pub mod protocol;
 pub mod report;
+mod text;
+mod xml;

@@ -2,7 +2,7 @@
 
 use crate::evaluation::ArfError;
 use quick_xml::XmlVersion;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 use quick_xml::reader::NsReader;
 use std::borrow::Cow;
@@ -91,44 +91,102 @@ impl<R: BufRead> Xml<R> {
         self.depth
     }
 
-    /// The next token; comments and processing instructions are passed over.
+    /// The next token; comments and processing instructions are empty texts.
     ///
     /// # Errors
     /// `Malformed`, also for a DOCTYPE and for entities other than XML's own five; `TooLarge`.
     pub(crate) fn next(&mut self) -> Result<Token<'_>, ArfError> {
-        loop {
-            self.buffer.clear();
-            self.reader.get_mut().token = 0;
-            // The event is looked at twice, since a loop may not return what it borrowed (the borrow checker sees the next turn).
-            let kind = match self.reader.read_resolved_event_into(&mut self.buffer).map_err(malformed)? {
-                (_, Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => continue,
-                (ns, event) => (Ns::of(&ns), event.into_owned()),
-            };
-            return self.token(kind.0, kind.1);
-        }
-    }
-
-    fn token(&mut self, ns: Ns, event: Event<'static>) -> Result<Token<'static>, ArfError> {
-        match event {
+        self.buffer.clear();
+        self.reader.get_mut().token = 0;
+        let (ns, event) = self.reader.read_resolved_event_into(&mut self.buffer).map_err(malformed)?;
+        let ns = Ns::of(&ns);
+        Ok(match event {
             Event::Start(tag) => {
                 self.depth += 1;
                 self.seen_root = true;
                 if self.depth > MAX_DEPTH {
                     return Err(ArfError::Malformed(format!("elements nest deeper than {MAX_DEPTH}")));
                 }
-                Ok(Token::Start(Start { ns, tag }))
+                Token::Start(Start { ns, tag })
             }
             Event::End(_) => {
                 self.depth = self.depth.checked_sub(1).ok_or_else(|| ArfError::Malformed("an end tag too many".into()))?;
-                Ok(Token::End)
+                Token::End
             }
-            Event::Text(text) => Ok(Token::Text(text.xml10_content().into_owned().into())),
-            Event::CData(text) => Ok(Token::Text(text.xml10_content().into_owned().into())),
-            Event::GeneralRef(reference) => Ok(Token::Text(resolve(&reference)?.into())),
-            Event::Eof if self.depth > 0 => Err(ArfError::Malformed("the file ends too early".into())),
-            Event::Eof if !self.seen_root => Err(ArfError::Malformed("no element at all".into())),
-            Event::Eof => Ok(Token::Eof),
-            _ => Err(ArfError::Malformed("a DOCTYPE or other markup that no scanner writes".into())),
+            Event::Text(text) => Token::Text(text.xml10_content()),
+            Event::CData(text) => Token::Text(text.xml10_content()),
+            Event::GeneralRef(reference) => Token::Text(resolve(&reference)?),
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) => Token::Text("".into()),
+            Event::Eof if self.depth > 0 => return Err(ArfError::Malformed("the file ends too early".into())),
+            Event::Eof if !self.seen_root => return Err(ArfError::Malformed("no element at all".into())),
+            Event::Eof => Token::Eof,
+            _ => return Err(ArfError::Malformed("a DOCTYPE or other markup that no scanner writes".into())),
+        })
+    }
+
+    /// Passes over the rest of the element whose `Start` was read last.
+    pub(crate) fn skip(&mut self) -> Result<(), ArfError> {
+        let inside = self.depth;
+        while self.depth >= inside {
+            if matches!(self.next()?, Token::Eof) {
+                break;
+            }
         }
+        Ok(())
+    }
+}
+
+/// The character behind `&#x41;` or one of XML's own five names; nothing else is ever expanded.
+fn resolve<'a>(reference: &BytesRef<'_>) -> Result<Cow<'a, str>, ArfError> {
+    if let Some(c) = reference.resolve_char_ref().map_err(malformed)? {
+        return Ok(c.to_string().into());
+    }
+    Ok(match reference.as_ref() {
+        "lt" => "<",
+        "gt" => ">",
+        "amp" => "&",
+        "quot" => "\"",
+        "apos" => "'",
+        _ => return Err(ArfError::Malformed("an entity that XML itself does not know".into())),
+    }
+    .into())
+}
+
+fn malformed(error: impl Into<quick_xml::Error>) -> ArfError {
+    match error.into() {
+        quick_xml::Error::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => ArfError::TooLarge("more than 512 MiB, or one text of 16 MiB"),
+        other => ArfError::Malformed(other.to_string()),
+    }
+}
+
+/// Counts what is read, and ends with `FileTooLarge` past the limits.
+struct Capped<R> {
+    inner: R,
+    total: u64,
+    token: u64,
+}
+
+impl<R: BufRead> Read for Capped<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let n = available.len().min(out.len());
+        out[..n].copy_from_slice(&available[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Capped<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.total > MAX_FILE_BYTES || self.token > MAX_TOKEN_BYTES {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.total += n as u64;
+        self.token += n as u64;
+        self.inner.consume(n);
     }
 }
