@@ -11,8 +11,10 @@ use sqlx::PgConnection;
 pub enum Permission {
     /// See inventory, results, tasks.
     View,
-    /// Ask for scans and refreshes, cancel and retry.
-    Scan,
+    /// Ask for analyses and refreshes.
+    ScanImages,
+    /// Cancel and retry tasks.
+    ManageTasks,
     /// Add, change and delete providers.
     ManageProviders,
     /// Server roles and settings.
@@ -24,7 +26,8 @@ impl Permission {
     pub fn label(self) -> &'static str {
         match self {
             Self::View => "see this",
-            Self::Scan => "ask for analyses and refreshes",
+            Self::ScanImages => "ask for analyses and refreshes",
+            Self::ManageTasks => "cancel or retry tasks",
             Self::ManageProviders => "change providers",
             Self::Configure => "change this server's settings",
         }
@@ -54,7 +57,7 @@ impl User {
     pub fn may(&self, permission: Permission) -> bool {
         match self.role {
             UserRole::SuperAdministrator => true,
-            UserRole::Operator => matches!(permission, Permission::View | Permission::Scan),
+            UserRole::Operator => matches!(permission, Permission::View | Permission::ScanImages | Permission::ManageTasks),
             UserRole::Auditor => permission == Permission::View,
         }
     }

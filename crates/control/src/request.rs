@@ -1,9 +1,9 @@
 //! A person asks for analyses.
 
+use anyhow::Context;
 use model::Clock;
-use model::ids::ImageId;
+use model::ids::{ImageId, TaskId};
 use queue::{Event, Job, RaisedEvent, enqueue_many};
-use smartstate::Accepted;
 use sqlx::PgConnection;
 
 /// Why no analysis was asked for.
@@ -16,11 +16,11 @@ pub enum Denied {
     Failed(#[from] anyhow::Error),
 }
 
-/// Asks for an analysis of each image, in the caller's transaction. `userid`: who asks.
+/// Asks for an analysis of each image, in the caller's transaction; gives the task to follow: the image's, or the bulk task of several. `userid`: who asks.
 ///
 /// # Errors
-/// `Prevented` by a policy (none can yet), `Failed` by the database.
-pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<Accepted, Denied> {
+/// `Prevented` by a policy (none can yet); `Failed`: the database, or none of the images exists.
+pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<TaskId, Denied> {
     let accepted = smartstate::request(conn, clock, userid, images).await?;
     let events: Vec<Job> = accepted
         .images
@@ -37,5 +37,5 @@ pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, 
         })
         .collect();
     enqueue_many(conn, &events).await?;
-    Ok(accepted)
+    Ok(accepted.task.context("none of these images exists any more")?)
 }
