@@ -48,7 +48,7 @@ K
 }
 
 certificates() {
-  cd "$dir/pki"
+  cd "$dir/pki" || return
   openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout ca.key -out ca.crt -subj "/CN=tidewaiter-cluster$number" 2>/dev/null
   certificate apiserver /CN=kube-apiserver "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default.svc,IP:$gw,IP:10.96.0.1"
   certificate admin /O=system:masters/CN=admin
@@ -56,7 +56,7 @@ certificates() {
   openssl genrsa -out sa.key 2048 2>/dev/null
   kubeconfig admin >"$KUBECONFIG"
   chmod 600 "$KUBECONFIG"
-  cd "$OLDPWD"
+  cd "$OLDPWD" || return
 }
 
 apiserver() {
