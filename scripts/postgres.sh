@@ -25,7 +25,7 @@ start_postgres() { # starts one in a folder of its own and exports DATABASE_URL
   if [[ $(id -u) == 0 ]]; then chown postgres: "$postgres_folder"; fi
   quietly "initdb" as_postgres "$programs/initdb" -D "$postgres_folder/data" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync
   quietly "starting Postgres" as_postgres "$programs/pg_ctl" -D "$postgres_folder/data" -l "$postgres_folder/log" -w start \
-    -o "-c listen_addresses=127.0.0.1 -p $port -k $postgres_folder -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=300"
+    -o "-c listen_addresses=127.0.0.1 -p $port -k $postgres_folder -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=300" 8>&- # 8: the lock of scripts/test, which this may outlive
   export DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
 }
 

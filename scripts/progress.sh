@@ -32,7 +32,7 @@ jobs_started=()
 start_job() { # NAME LOG COMMAND...: in the background, in a session of its own, so that it can be ended with all that it started
   local name=$1 log=$2
   shift 2
-  setsid "$@" >"$log" 2>&1 </dev/null &
+  setsid "$@" >"$log" 2>&1 </dev/null 8>&- & # 8: the lock of scripts/test
   jobs_started+=("$!")
   printf -v "job_$name" '%s' "$! $log"
 }

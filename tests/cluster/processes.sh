@@ -11,9 +11,15 @@ start() { # NAME COMMAND...: run in the background; log, pid and the command its
 }
 
 restart() { # NAME: run again what `start NAME` ran
-  local command
+  local command fd
   mapfile -d '' -t command <"$dir/log/$1.command"
-  setsid nohup "${command[@]}" >>"$dir/log/$1.log" 2>&1 </dev/null 9>&- &
+  (
+    for fd in /proc/"$BASHPID"/fd/*; do # a piece that outlives us must not hold our caller's pipes and locks
+      fd=${fd##*/}
+      if ((fd > 2)); then exec {fd}>&-; fi
+    done
+    exec setsid nohup "${command[@]}" >>"$dir/log/$1.log" 2>&1 </dev/null
+  ) &
   echo $! >"$dir/log/$1.pid"
 }
 
