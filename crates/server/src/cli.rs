@@ -1,0 +1,100 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Inspects every container image of your clusters where it runs.
+#[derive(Debug, Parser)]
+#[command(name = "tidewaiter", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server (what happens without a command, too)
+    Serve,
+    /// Bring the database up to date and end
+    Migrate,
+    /// Clusters
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Roles of a server
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// People
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProviderCommand {
+    /// Check the connection, then add the provider and ask for its first refresh
+    Add(AddProvider),
+    /// Name, kind, status, address and last refresh of all providers
+    List,
+    /// Read a provider again
+    Refresh {
+        #[arg(long)]
+        name: String,
+        /// End when the refresh has ended, with its success
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Forget a provider and its inventory
+    Delete {
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AddProvider {
+    /// Shown everywhere
+    #[arg(long)]
+    pub name: String,
+    /// kubernetes or openshift
+    #[arg(long, default_value = "kubernetes")]
+    pub kind: String,
+    /// A kubeconfig; `-` reads it from standard input
+    #[arg(long)]
+    pub kubeconfig: PathBuf,
+    /// Its context; without this the current one
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Change the provider of that name when there is one
+    #[arg(long)]
+    pub replace: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// All roles of a server, on or off
+    List {
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Switch a role on, at once
+    Enable(RoleOf),
+    /// Switch a role off, at once
+    Disable(RoleOf),
+}
+
+#[derive(Debug, Args)]
+pub struct RoleOf {
+    /// user_interface, web_services, ems_inventory, smartstate or smartproxy
+    pub role: String,
+    /// Name of the server; without this, this host's
+    #[arg(long)]
+    pub server: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Read a new password from standard input; ends the person's sessions
+    SetPassword {
+        #[arg(long, default_value = "admin")]
+        userid: String,
+    },
+}

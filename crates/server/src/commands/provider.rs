@@ -1,0 +1,120 @@
+//! `tidewaiter provider …`
+
+use crate::cli::{AddProvider, ProviderCommand};
+use crate::key;
+use crate::settings::Settings;
+use anyhow::{Context, bail};
+use inventory::provider::{self, NewProvider};
+use inventory::{Connection, Kind};
+use model::ids::{ProviderId, TaskId};
+use model::{Clock, Sealer};
+use queue::task::{self, Task, TaskState, TaskStatus};
+use sqlx::{PgConnection, PgPool};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+/// Who asks, in the task.
+const USERID: &str = "admin";
+
+pub async fn run(pool: &PgPool, settings: &Settings, command: ProviderCommand) -> anyhow::Result<()> {
+    match command {
+        ProviderCommand::Add(new) => add(pool, settings, new).await,
+        ProviderCommand::List => list(pool).await,
+        ProviderCommand::Refresh { name, wait } => refresh(pool, &name, wait).await,
+        ProviderCommand::Delete { name } => delete(pool, &name).await,
+    }
+}
+
+async fn add(pool: &PgPool, settings: &Settings, new: AddProvider) -> anyhow::Result<()> {
+    let kind = Kind::parse(&new.kind).with_context(|| format!("there is no kind {:?}; there are kubernetes and openshift", new.kind))?;
+    let text = read(&new.kubeconfig)?;
+    let connection = Connection::from_kubeconfig(&text, new.context.as_deref())?;
+    let validated = inventory::validate(&connection, kind, &settings.smartstate.namespace).await?;
+    for warning in &validated.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let sealer = key::load_or_make(&settings.secrets.key_file)?;
+    let (id, task) = save(pool, &sealer, NewProvider { name: new.name.clone(), kind, connection }, new.replace).await?;
+    println!("Provider {} (number {id}, {} {}) is saved; task {task} refreshes it.", new.name, kind.label(), validated.version);
+    Ok(())
+}
+
+async fn save(pool: &PgPool, sealer: &Sealer, new: NewProvider, replace: bool) -> anyhow::Result<(ProviderId, TaskId)> {
+    let clock = Clock::default();
+    let mut tx = pool.begin().await?;
+    let old = if replace { provider::find_by_name(&mut tx, &new.name).await? } else { None };
+    let saved = match old {
+        None => provider::create(&mut tx, &clock, sealer, USERID, &new).await?,
+        Some(id) => {
+            provider::update(&mut tx, &clock, sealer, id, &new.name, new.kind, Some(&new.connection)).await?;
+            (id, provider::request_refresh(&mut tx, &clock, USERID, id).await?)
+        }
+    };
+    tx.commit().await?;
+    Ok(saved)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str() != "-" {
+        return std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
+    Ok(text)
+}
+
+async fn list(pool: &PgPool) -> anyhow::Result<()> {
+    let rows = sqlx::query!("SELECT name, kind, status, endpoint, refreshed_at FROM providers ORDER BY name").fetch_all(pool).await?;
+    for row in rows {
+        let refreshed = row.refreshed_at.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+        println!("{}\t{}\t{}\t{}\t{refreshed}", row.name, row.kind, row.status, row.endpoint);
+    }
+    Ok(())
+}
+
+async fn refresh(pool: &PgPool, name: &str, wait: bool) -> anyhow::Result<()> {
+    let mut tx = pool.begin().await?;
+    let id = find(&mut tx, name).await?;
+    let task = provider::request_refresh(&mut tx, &Clock::default(), USERID, id).await?;
+    tx.commit().await?;
+    if !wait {
+        println!("Task {task} refreshes {name}.");
+        return Ok(());
+    }
+    let ended = wait_for(pool, task).await?;
+    println!("{}", ended.message);
+    match ended.status {
+        Some(TaskStatus::Ok | TaskStatus::Warn) => Ok(()),
+        _ => bail!("the refresh of {name} failed: {} {}", ended.message, ended.advice),
+    }
+}
+
+/// Shows each new message until the task has ended.
+async fn wait_for(pool: &PgPool, id: TaskId) -> anyhow::Result<Task> {
+    let mut shown = String::new();
+    loop {
+        let task = task::find(&mut *pool.acquire().await?, id).await?.context("the task was removed")?;
+        if task.state == TaskState::Finished {
+            return Ok(task);
+        }
+        if task.message != shown {
+            eprintln!("{}", task.message);
+            shown = task.message;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn delete(pool: &PgPool, name: &str) -> anyhow::Result<()> {
+    let mut tx = pool.begin().await?;
+    let id = find(&mut tx, name).await?;
+    provider::delete(&mut tx, id).await?;
+    tx.commit().await?;
+    println!("{name} is forgotten.");
+    Ok(())
+}
+
+async fn find(conn: &mut PgConnection, name: &str) -> anyhow::Result<ProviderId> {
+    provider::find_by_name(conn, name).await?.with_context(|| format!("there is no provider {name:?}; see: tidewaiter provider list"))
+}

@@ -1,0 +1,187 @@
+//! `tidewaiter serve`: everything wired together, from start to end.
+
+use crate::jobs::{self, Jobs, stopped};
+use crate::roles::{self, Roles};
+use crate::settings::Settings;
+use crate::{database, key, routes};
+use access::Limits;
+use anyhow::Context;
+use inventory::Inventory;
+use model::ids::ServerId;
+use model::{Clock, Sealer};
+use smartstate::SmartState;
+use sqlx::PgPool;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const BEAT_EVERY: Duration = Duration::from_secs(10);
+/// How long requests, jobs and scans may take to end; Postgres gets the rest of the ten seconds.
+const END_WITHIN: Duration = Duration::from_secs(6);
+
+/// What every part needs.
+#[derive(Clone)]
+struct Parts {
+    pool: PgPool,
+    clock: Clock,
+    sealer: Sealer,
+    settings: Arc<Settings>,
+    server: ServerId,
+}
+
+/// Runs the server until SIGTERM or SIGINT, and ends within ten seconds of it.
+///
+/// # Errors
+/// Whatever keeps it from starting, in a sentence.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let listener = bind(&settings.server.listen).await?;
+    let sealer = key::load_or_make(&settings.secrets.key_file)?;
+    let mut database = database::open(&settings).await?;
+    let (stop_postgres, postgres_stops) = watch::channel(false);
+    let postgres = database.private.take().map(|private| tokio::spawn(private.supervise(postgres_stops)));
+    let served = match database.migrate().await {
+        Ok(()) => serve(listener, database.pool.clone(), sealer, settings).await,
+        Err(error) => Err(error),
+    };
+    database.pool.close().await;
+    stop_postgres.send_replace(true);
+    if let Some(postgres) = postgres {
+        postgres.await?;
+    }
+    served
+}
+
+async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{listen} is in use: another server runs there. Stop it, or choose another address: TIDEWAITER__SERVER__LISTEN=127.0.0.1:3001")
+        }
+        _ => anyhow::anyhow!("cannot listen on {listen}: {error} (setting server.listen)"),
+    })
+}
+
+async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Settings) -> anyhow::Result<()> {
+    let clock = Clock::default();
+    let (server, password) = enter(&pool, &clock, &settings).await?;
+    let parts = Parts { pool: pool.clone(), clock, sealer, settings: Arc::new(settings), server };
+    let (roles, following) = roles::follow(pool, server).await?;
+    let (stop, stopping) = watch::channel(false);
+    let mut running = JoinSet::new();
+    start_work(&mut running, &parts, &roles, &stopping);
+    let address = listener.local_addr()?;
+    running.spawn(answer(listener, &parts, roles, stopping));
+    // What a person or a script waits for, so on standard output.
+    println!("Tidewaiter is ready: http://{address}  user admin  password {}", password.as_deref().unwrap_or("as set"));
+    wait_for_signal(&mut running).await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    let ended = tokio::time::timeout(END_WITHIN, async { while running.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("some work did not end in time and is left to the next start");
+        running.shutdown().await;
+    }
+    following.abort();
+    Ok(())
+}
+
+/// Enters this server and makes the first administrator; gives the password that was made for it.
+async fn enter(pool: &PgPool, clock: &Clock, settings: &Settings) -> anyhow::Result<(ServerId, Option<String>)> {
+    let mut tx = pool.begin().await?;
+    let server = queue::server::register(&mut tx, clock, &settings.server.name, env!("CARGO_PKG_VERSION")).await?;
+    let given = std::env::var("TIDEWAITER_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
+    let password = access::create_admin_if_none(&mut tx, clock, given.as_deref()).await.context("making the first administrator (TIDEWAITER_ADMIN_PASSWORD)")?;
+    tx.commit().await?;
+    Ok((server, password))
+}
+
+fn start_work(running: &mut JoinSet<anyhow::Result<()>>, parts: &Parts, roles: &Roles, stop: &watch::Receiver<bool>) {
+    let (settings, name) = (&parts.settings, &parts.settings.server.name);
+    let inventory = Inventory {
+        pool: parts.pool.clone(),
+        clock: parts.clock.clone(),
+        sealer: parts.sealer.clone(),
+        settings: inventory::Settings {
+            page_size: settings.inventory.page_size,
+            refresh_interval_secs: settings.inventory.refresh_interval_secs,
+            scan_namespace: settings.smartstate.namespace.clone(),
+        },
+        server: parts.server,
+    };
+    let smartstate = SmartState::new(
+        parts.pool.clone(),
+        parts.clock.clone(),
+        parts.sealer.clone(),
+        settings.smartstate.clone(),
+        settings.content.clone(),
+        parts.server,
+        name.clone(),
+    );
+    let jobs = Jobs { pool: parts.pool.clone(), clock: parts.clock.clone(), inventory: inventory.clone(), smartstate: smartstate.clone() };
+    let (watch_stop, scan_stop, job_stop) = (stop.clone(), stop.clone(), stop.clone());
+    running.spawn(async move { Ok(inventory::watch_all(inventory, stopped(watch_stop)).await) });
+    running.spawn(async move { Ok(smartstate::work(smartstate, stopped(scan_stop)).await) });
+    let (roles, name) = (roles.clone(), name.clone());
+    running.spawn(async move { Ok(jobs::work(jobs, name, roles, job_stop).await) });
+    running.spawn(keep_alive(parts.clone(), stop.clone()));
+}
+
+/// Heartbeats, and the end of sessions that nobody uses.
+async fn keep_alive(parts: Parts, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(BEAT_EVERY) => {}
+            () = stopped(stop.clone()) => return Ok(()),
+        }
+        if let Err(error) = beat(&parts).await {
+            tracing::warn!(error = format!("{error:#}"), "no heartbeat: the database does not answer");
+        }
+    }
+}
+
+async fn beat(parts: &Parts) -> anyhow::Result<()> {
+    let mut conn = parts.pool.acquire().await?;
+    queue::server::beat(&mut conn, &parts.clock, parts.server).await?;
+    access::session::remove_expired(&mut conn, &parts.clock, limits(&parts.settings)).await?;
+    Ok(())
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { idle_mins: settings.access.session_idle_mins, max_hours: settings.access.session_max_hours }
+}
+
+fn answer(listener: TcpListener, parts: &Parts, roles: Roles, stop: watch::Receiver<bool>) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    let settings = web::Settings {
+        limits: limits(&parts.settings),
+        secure_cookies: parts.settings.server.secure_cookies,
+        scan_namespace: parts.settings.smartstate.namespace.clone(),
+    };
+    let state = web::State {
+        pool: parts.pool.clone(),
+        clock: parts.clock.clone(),
+        sealer: parts.sealer.clone(),
+        settings: Arc::new(settings),
+        server: parts.server,
+        server_name: parts.settings.server.name.clone(),
+        changes: Default::default(),
+    };
+    let service = routes::router(state, roles).into_make_service_with_connect_info::<SocketAddr>();
+    async move { axum::serve(listener, service).with_graceful_shutdown(stopped(stop)).await.context("answering requests") }
+}
+
+/// Ends with SIGTERM or SIGINT; an error when a part of the server ended by itself.
+async fn wait_for_signal(running: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = running.join_next() => match ended {
+            Ok(Ok(())) => anyhow::bail!("a part of the server ended by itself"),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(anyhow::Error::new(error).context("a part of the server stopped unexpectedly")),
+        },
+    }
+}
