@@ -84,5 +84,4 @@ control_plane() {
     --service-account-private-key-file="$dir/pki/sa.key" --root-ca-file="$dir/pki/ca.crt" --use-service-account-credentials
   start scheduler kube-scheduler --kubeconfig "$KUBECONFIG" \
     --bind-address=127.0.0.1 --port=0 --secure-port="$scheduler_port" --cert-dir "$dir/pki" --leader-elect=false
-  wait_for 30 "the default service account" kubectl -n default get serviceaccount default
 }

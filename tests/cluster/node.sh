@@ -95,6 +95,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /$bridge-$1
 failSwapOn: false
 clusterDomain: cluster.local
+nodeStatusUpdateFrequency: 2s
 nodeStatusReportFrequency: 30s
 serializeImagePulls: false
 registryPullQPS: 0

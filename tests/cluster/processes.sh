@@ -49,7 +49,7 @@ wait_for() { # SECONDS WHAT COMMAND...
   shift 2
   until "$@" >/dev/null 2>&1; do
     ((SECONDS < deadline)) || { echo "cluster: $what did not come up; see $dir/log" >&2; return 1; }
-    sleep 0.2
+    sleep 0.4
   done
 }
 
