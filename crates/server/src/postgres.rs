@@ -198,9 +198,13 @@ fn url_encoded(text: &str) -> String {
     text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// Whether the process `pid` is a postgres.
+/// Whether the process `pid` is a postgres that lives: where nobody waits for orphans, a dead one stays as a zombie.
+///
+/// Source: proc(5), `/proc/pid/stat`: number, (name), state.
 fn is_postgres(pid: Pid) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "postgres" || name.trim() == "postmaster")
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Some((start, rest)) = stat.rsplit_once(')') else { return false };
+    (start.ends_with("(postgres") || start.ends_with("(postmaster")) && !rest.trim_start().starts_with(['Z', 'X'])
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ const BEAT_EVERY: Duration = Duration::from_secs(10);
 /// How long requests, jobs and scans may take to end; Postgres gets the rest of the ten seconds.
 const END_WITHIN: Duration = Duration::from_secs(6);
 
+/// How long open connections of browsers are kept then: their live pages would never end.
+const HANG_UP_AFTER: Duration = Duration::from_secs(1);
+/// How long connections to the database may take to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What every part needs.
 #[derive(Clone)]
 struct Parts {
@@ -39,15 +44,19 @@ struct Parts {
 /// Whatever keeps it from starting, in a sentence.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = bind(&settings.server.listen).await?;
+    // From here on a signal leads through an orderly end, so that no Postgres is left behind.
+    let stopping = stop_on_signal()?;
     let sealer = key::load_or_make(&settings.secrets.key_file)?;
     let mut database = database::open(&settings).await?;
     let (stop_postgres, postgres_stops) = watch::channel(false);
     let postgres = database.private.take().map(|private| tokio::spawn(private.supervise(postgres_stops)));
     let served = match database.migrate().await {
-        Ok(()) => serve(listener, database.pool.clone(), sealer, settings).await,
+        Ok(()) => serve(listener, database.pool.clone(), sealer, settings, stopping).await,
         Err(error) => Err(error),
     };
-    database.pool.close().await;
+    if tokio::time::timeout(CLOSE_WITHIN, database.pool.close()).await.is_err() {
+        tracing::debug!("some connections to the database were still in use");
+    }
     stop_postgres.send_replace(true);
     if let Some(postgres) = postgres {
         postgres.await?;
@@ -64,7 +73,7 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Settings) -> anyhow::Result<()> {
+async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Settings, signalled: watch::Receiver<bool>) -> anyhow::Result<()> {
     let clock = Clock::default();
     let (server, password) = enter(&pool, &clock, &settings).await?;
     let parts = Parts { pool: pool.clone(), clock, sealer, settings: Arc::new(settings), server };
@@ -76,7 +85,7 @@ async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Se
     running.spawn(answer(listener, &parts, roles, stopping));
     // What a person or a script waits for, so on standard output.
     println!("Tidewaiter is ready: http://{address}  user admin  password {}", password.as_deref().unwrap_or("as set"));
-    wait_for_signal(&mut running).await?;
+    wait_for_end(&mut running, signalled).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     let ended = tokio::time::timeout(END_WITHIN, async { while running.join_next().await.is_some() {} }).await;
@@ -122,10 +131,19 @@ fn start_work(running: &mut JoinSet<anyhow::Result<()>>, parts: &Parts, roles: &
     );
     let jobs = Jobs { pool: parts.pool.clone(), clock: parts.clock.clone(), inventory: inventory.clone(), smartstate: smartstate.clone() };
     let (watch_stop, scan_stop, job_stop) = (stop.clone(), stop.clone(), stop.clone());
-    running.spawn(async move { Ok(inventory::watch_all(inventory, stopped(watch_stop)).await) });
-    running.spawn(async move { Ok(smartstate::work(smartstate, stopped(scan_stop)).await) });
+    running.spawn(async move {
+        inventory::watch_all(inventory, stopped(watch_stop)).await;
+        Ok(())
+    });
+    running.spawn(async move {
+        smartstate::work(smartstate, stopped(scan_stop)).await;
+        Ok(())
+    });
     let (roles, name) = (roles.clone(), name.clone());
-    running.spawn(async move { Ok(jobs::work(jobs, name, roles, job_stop).await) });
+    running.spawn(async move {
+        jobs::work(jobs, name, roles, job_stop).await;
+        Ok(())
+    });
     running.spawn(keep_alive(parts.clone(), stop.clone()));
 }
 
@@ -169,15 +187,38 @@ fn answer(listener: TcpListener, parts: &Parts, roles: Roles, stop: watch::Recei
         changes: Default::default(),
     };
     let service = routes::router(state, roles).into_make_service_with_connect_info::<SocketAddr>();
-    async move { axum::serve(listener, service).with_graceful_shutdown(stopped(stop)).await.context("answering requests") }
+    async move {
+        let hang_up = stop.clone();
+        tokio::select! {
+            answered = axum::serve(listener, service).with_graceful_shutdown(stopped(stop)).into_future() => answered.context("answering requests"),
+            () = async { stopped(hang_up).await; tokio::time::sleep(HANG_UP_AFTER).await } => Ok(()),
+        }
+    }
 }
 
-/// Ends with SIGTERM or SIGINT; an error when a part of the server ended by itself.
-async fn wait_for_signal(running: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+/// Becomes true with SIGTERM or SIGINT. A second one ends the process at once.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        for code in [None, Some(130)] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if let Some(code) = code {
+                std::process::exit(code);
+            }
+            stop.send_replace(true);
+        }
+    });
+    Ok(stopping)
+}
+
+/// Ends with a signal; an error when a part of the server ended by itself.
+async fn wait_for_end(running: &mut JoinSet<anyhow::Result<()>>, signalled: watch::Receiver<bool>) -> anyhow::Result<()> {
     tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = stopped(signalled) => Ok(()),
         Some(ended) = running.join_next() => match ended {
             Ok(Ok(())) => anyhow::bail!("a part of the server ended by itself"),
             Ok(Err(error)) => Err(error),

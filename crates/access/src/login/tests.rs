@@ -1,0 +1,108 @@
+use super::*;
+use crate::session::Limits;
+use crate::user::{create_admin_if_none, set_password};
+use chrono::Duration;
+use sqlx::PgPool;
+
+const RIGHT: &str = "correct horse";
+const LIMITS: Limits = Limits { idle_mins: 60, max_hours: 24 };
+
+async fn with_admin(pool: &PgPool) -> (sqlx::pool::PoolConnection<sqlx::Postgres>, Clock) {
+    let mut conn = pool.acquire().await.unwrap();
+    let clock = Clock::at(DateTime::UNIX_EPOCH + Duration::days(1));
+    assert_eq!(create_admin_if_none(&mut conn, &clock, Some(RIGHT)).await.unwrap(), None);
+    (conn, clock)
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn the_first_start_alone_makes_an_administrator(pool: PgPool) {
+    let mut conn = pool.acquire().await.unwrap();
+    let clock = Clock::default();
+    let made = create_admin_if_none(&mut conn, &clock, None).await.unwrap().expect("a password was made");
+    assert_eq!(create_admin_if_none(&mut conn, &clock, Some("another password")).await.unwrap(), None);
+    assert!(login(&mut conn, &clock, "ADMIN", &made, "::1").await.is_ok());
+    assert!(matches!(login(&mut conn, &clock, "admin", "another password", "::1").await, Err(LoginError::Wrong)));
+    let stored: String = sqlx::query_scalar("SELECT password_hash FROM users").fetch_one(&mut *conn).await.unwrap();
+    assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn five_failures_make_a_user_wait_even_with_the_right_password(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    for number in 0..5 {
+        let address = format!("10.0.0.{number}");
+        assert!(matches!(login(&mut conn, &clock, "admin", "wrong", &address).await, Err(LoginError::Wrong)));
+        clock.advance(Duration::seconds(10));
+    }
+    let Err(LoginError::Throttled { retry_after_secs }) = login(&mut conn, &clock, "Admin", RIGHT, "10.0.0.9").await else { panic!("not throttled") };
+    assert_eq!(retry_after_secs, 250, "the first failure was 50 seconds ago");
+    clock.advance(Duration::seconds(retry_after_secs));
+    assert!(login(&mut conn, &clock, "admin", RIGHT, "10.0.0.9").await.is_ok());
+    assert!(matches!(login(&mut conn, &clock, "admin", "wrong", "10.0.0.9").await, Err(LoginError::Wrong)), "success forgets the failures");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn twenty_failures_make_an_address_wait_whoever_it_tries(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    sqlx::query("INSERT INTO login_failures (userid, address, failed_at) SELECT 'user' || n, '10.0.0.1', $1 FROM generate_series(1, 20) AS n")
+        .bind(clock.now())
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    assert!(matches!(verify_basic(&mut conn, &clock, "admin", RIGHT, "10.0.0.1").await, Err(LoginError::Throttled { retry_after_secs: 300 })));
+    assert_eq!(verify_basic(&mut conn, &clock, "admin", RIGHT, "10.0.0.2").await.unwrap().userid, "admin");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_unknown_user_takes_as_long_as_a_wrong_password(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    let mut times = vec![];
+    // The first round makes the hash that stands in for unknown users.
+    for (userid, address) in [("nobody", "a"), ("admin", "b"), ("nobody", "c")] {
+        let start = std::time::Instant::now();
+        assert!(matches!(login(&mut conn, &clock, userid, "wrong", address).await, Err(LoginError::Wrong)));
+        times.push(start.elapsed());
+    }
+    // Without the stand-in an unknown user is answered in under a tenth.
+    assert!(times[2] * 3 > times[1], "{times:?}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_session_ends_when_idle_when_old_when_left_and_with_a_new_password(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    let idle = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
+    clock.advance(Duration::minutes(60));
+    assert!(session::find(&mut conn, &clock, &idle, LIMITS).await.unwrap().is_none());
+
+    let busy = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
+    for _ in 0..47 {
+        clock.advance(Duration::minutes(30));
+        assert!(session::find(&mut conn, &clock, &busy, LIMITS).await.unwrap().is_some());
+    }
+    clock.advance(Duration::minutes(30));
+    assert!(session::find(&mut conn, &clock, &busy, LIMITS).await.unwrap().is_none(), "a day is over");
+
+    let left = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
+    session::end(&mut conn, &left).await.unwrap();
+    assert!(session::find(&mut conn, &clock, &left, LIMITS).await.unwrap().is_none());
+
+    let old = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
+    set_password(&mut conn, &clock, "admin", "a new password").await.unwrap();
+    assert!(session::find(&mut conn, &clock, &old, LIMITS).await.unwrap().is_none());
+    assert_eq!(session::remove_expired(&mut conn, &clock, LIMITS).await.unwrap(), 2);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn each_session_has_a_form_token_of_its_own_and_the_table_holds_no_cookie(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    let mut sessions = vec![];
+    for _ in 0..2 {
+        let token = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
+        let stored: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sessions WHERE token_sha256 = $1").bind(token.as_bytes()).fetch_one(&mut *conn).await.unwrap();
+        assert_eq!(stored, 0);
+        sessions.push(session::find(&mut conn, &clock, &token, LIMITS).await.unwrap().unwrap());
+    }
+    assert!(sessions[0].csrf_matches(&sessions[0].csrf_token));
+    assert!(!sessions[0].csrf_matches(&sessions[1].csrf_token));
+    assert!(!sessions[0].csrf_matches(""));
+}
