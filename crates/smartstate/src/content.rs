@@ -1,0 +1,176 @@
+//! Which content an image is checked with, by its operating system: benchmark, guide, vulnerability definitions.
+
+use crate::feed::{Feeds, Packed, covers, pack};
+use anyhow::Context;
+use scap::protocol::{Request, Source};
+use scap::report::{Layer, OperatingSystem};
+use serde::Deserialize;
+use std::sync::OnceLock;
+
+/// Our own benchmark, a SCAP data stream.
+static BENCHMARK: &[u8] = include_bytes!("../content/benchmark/tidewaiter-image-ds.xml");
+static GUIDES: &str = include_str!("../content/guides.toml");
+const BENCHMARK_SECS: u64 = 300;
+const GUIDE_SECS: u64 = 600;
+const VULNERABILITIES_SECS: u64 = 600;
+/// All layers, and the putting of their content.
+pub(crate) const EVALUATING_SECS: i64 = 1_620;
+/// Why a layer of definitions that should be there is not; the report turns its layer into a failed one.
+pub(crate) const NOT_LOADED: &str = "The vulnerability definitions could not be loaded: ";
+pub(crate) const NO_SYSTEM: &str = "no operating system found";
+
+/// A row of guides.toml: the SCAP Security Guide stream (in the inspector's image) and profile of a distribution's release.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Guide {
+    id: String,
+    version: String,
+    stream: String,
+    profile: String,
+    #[serde(default)]
+    title: String,
+}
+
+#[derive(Deserialize)]
+struct Guides {
+    #[serde(default)]
+    guide: Vec<Guide>,
+}
+
+/// What to put into the pod, and what to ask of it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub files: Vec<Packed>,
+    pub layers: Vec<Request>,
+}
+
+/// The three layers for an operating system; always three, those without content with the reason why.
+///
+/// # Errors
+/// The built-in content is damaged. A feed that cannot be loaded costs only its layer.
+pub(crate) async fn plan(feeds: &Feeds, os: Option<&OperatingSystem>) -> anyhow::Result<Plan> {
+    let benchmark = benchmark()?;
+    let mut plan = Plan { layers: vec![benchmark_request(&benchmark), guide_request(os)?], files: vec![benchmark] };
+    let (request, file) = vulnerabilities(feeds, os).await;
+    plan.layers.push(request);
+    plan.files.extend(file);
+    Ok(plan)
+}
+
+fn benchmark() -> anyhow::Result<Packed> {
+    static PACKED: OnceLock<Packed> = OnceLock::new();
+    if let Some(packed) = PACKED.get() {
+        return Ok(packed.clone());
+    }
+    let packed = pack(BENCHMARK).context("packing the benchmark")?;
+    Ok(PACKED.get_or_init(|| packed).clone())
+}
+
+fn benchmark_request(packed: &Packed) -> Request {
+    Request {
+        layer: Layer::Benchmark,
+        source: Some(Source::DataStream { sha256: packed.sha256.clone() }),
+        reason: String::new(),
+        profile: String::new(),
+        title: "Tidewaiter image benchmark".into(),
+        needs_packages: false,
+        limit_secs: BENCHMARK_SECS,
+    }
+}
+
+fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
+    static GUIDE_TABLE: OnceLock<Vec<Guide>> = OnceLock::new();
+    let table = match GUIDE_TABLE.get() {
+        Some(table) => table,
+        None => {
+            let guides: Guides = toml::from_str(GUIDES).context("reading guides.toml")?;
+            GUIDE_TABLE.get_or_init(|| guides.guide)
+        }
+    };
+    Ok(match os {
+        None => without(Layer::Guide, NO_SYSTEM.into()),
+        Some(os) => match find_guide(table, os) {
+            None => without(Layer::Guide, format!("the SCAP Security Guide has no content for {}", name(os))),
+            Some(guide) => Request {
+                layer: Layer::Guide,
+                source: Some(Source::Baked { file: guide.stream.clone() }),
+                reason: String::new(),
+                profile: guide.profile.clone(),
+                title: if guide.title.is_empty() { format!("SCAP Security Guide for {} {}", guide.id, guide.version) } else { guide.title.clone() },
+                needs_packages: true,
+                limit_secs: GUIDE_SECS,
+            },
+        },
+    })
+}
+
+/// The distribution's own row, else that of the first it says it is like.
+fn find_guide<'a>(table: &'a [Guide], os: &OperatingSystem) -> Option<&'a Guide> {
+    std::iter::once(&os.id)
+        .chain(&os.id_like)
+        .find_map(|id| table.iter().find(|guide| guide.id == *id && covers(&guide.version, &os.version_id)))
+}
+
+async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Request, Option<Packed>) {
+    let Some(os) = os else { return (without(Layer::Vulnerabilities, NO_SYSTEM.into()), None) };
+    let Some(feed) = feeds.find(os) else {
+        return (without(Layer::Vulnerabilities, format!("no vulnerability definitions are configured for {}", name(os))), None);
+    };
+    match feeds.load(feed).await {
+        Err(error) => (without(Layer::Vulnerabilities, format!("{NOT_LOADED}{error:#}")), None),
+        Ok(packed) => {
+            let request = Request {
+                layer: Layer::Vulnerabilities,
+                source: Some(Source::Oval { sha256: packed.sha256.clone() }),
+                reason: String::new(),
+                profile: String::new(),
+                title: format!("Vulnerability definitions of {} {}", feed.id, feed.version),
+                needs_packages: true,
+                limit_secs: VULNERABILITIES_SECS,
+            };
+            (request, Some(packed))
+        }
+    }
+}
+
+fn without(layer: Layer, reason: String) -> Request {
+    Request { layer, source: None, reason, profile: String::new(), title: String::new(), needs_packages: false, limit_secs: 1 }
+}
+
+fn name(os: &OperatingSystem) -> String {
+    if os.pretty_name.is_empty() { format!("{} {}", os.id, os.version_id) } else { os.pretty_name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{ContentSettings, Feed};
+
+    fn system(id: &str, version: &str, like: &[&str]) -> OperatingSystem {
+        let id_like = like.iter().map(|&word| word.into()).collect();
+        OperatingSystem { id: id.into(), version_id: version.into(), pretty_name: String::new(), id_like }
+    }
+
+    #[test]
+    fn a_rebuild_is_checked_with_the_guide_of_what_it_is_like() {
+        let row = |id: &str, version: &str| Guide { id: id.into(), version: version.into(), stream: format!("{id}{version}"), profile: String::new(), title: String::new() };
+        let table = [row("rhel", "9"), row("fedora", "40"), row("debian", "12")];
+        let found = |os: OperatingSystem| find_guide(&table, &os).map(|guide| guide.stream.clone());
+        assert_eq!(found(system("rocky", "9.4", &["rhel", "centos", "fedora"])).as_deref(), Some("rhel9"));
+        assert_eq!(found(system("debian", "12", &[])).as_deref(), Some("debian12"));
+        assert_eq!(found(system("debian", "11", &[])), None);
+        assert_eq!(found(system("arch", "", &[])), None);
+    }
+
+    #[tokio::test]
+    async fn every_layer_is_asked_for_and_says_why_it_has_no_content() {
+        let feed = Feed { id: "debian".into(), version: "12".into(), location: "/nonexistent/oval.xml".into() };
+        let feeds = Feeds::new(ContentSettings { vulnerability_feeds: vec![feed] });
+        let nothing = plan(&feeds, None).await.unwrap();
+        assert_eq!(nothing.layers.iter().map(|layer| layer.layer).collect::<Vec<_>>(), Layer::ALL);
+        assert!(nothing.layers[0].source.is_some());
+        assert!(nothing.layers[1..].iter().all(|layer| layer.source.is_none() && layer.reason == NO_SYSTEM));
+        let broken = plan(&feeds, Some(&system("debian", "12", &[]))).await.unwrap();
+        assert!(broken.layers[2].reason.starts_with(NOT_LOADED), "{}", broken.layers[2].reason);
+        assert_eq!(broken.files.len(), 1);
+    }
+}

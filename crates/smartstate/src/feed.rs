@@ -1,0 +1,220 @@
+//! Vulnerability definitions from files and addresses: loaded, checked for size, kept compressed.
+
+use crate::settings::{ContentSettings, Feed};
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use futures::StreamExt;
+use scap::report::OperatingSystem;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Mutex;
+
+const PACKED_BYTES: usize = 256 << 20;
+const UNPACKED_BYTES: u64 = 1 << 30;
+const FRESH_FOR: Duration = Duration::from_secs(600);
+const DOWNLOAD_WITHIN: Duration = Duration::from_secs(300);
+
+/// Content ready to be put into a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    /// Of the content itself, hex.
+    pub sha256: String,
+    /// The content as zstd.
+    pub body: Bytes,
+}
+
+/// How to tell that a source has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stamp {
+    File(SystemTime, u64),
+    Tag(String),
+    Unknown,
+}
+
+struct Kept {
+    stamp: Stamp,
+    checked_at: Instant,
+    packed: Packed,
+}
+
+/// The configured feeds and what of them is loaded.
+pub(crate) struct Feeds {
+    feeds: Vec<Feed>,
+    /// One slot per location: two scans that need the same feed load it once.
+    kept: std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Kept>>>>>,
+}
+
+impl Feeds {
+    pub(crate) fn new(content: ContentSettings) -> Self {
+        Self { feeds: content.vulnerability_feeds, kept: std::sync::Mutex::default() }
+    }
+
+    /// The feed of exactly that distribution: a rebuild's packages are not its parent's.
+    pub(crate) fn find(&self, os: &OperatingSystem) -> Option<&Feed> {
+        self.feeds.iter().find(|feed| feed.id == os.id && covers(&feed.version, &os.version_id))
+    }
+
+    /// The feed's definitions; from memory while the source has not changed.
+    ///
+    /// # Errors
+    /// The source cannot be read, is too large, or is not what its name says. One that was loaded before and cannot be reached now is used as it was.
+    pub(crate) async fn load(&self, feed: &Feed) -> anyhow::Result<Packed> {
+        let slot = {
+            let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            kept.entry(feed.location.clone()).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        let loaded = if feed.location.starts_with("https://") || feed.location.starts_with("http://") {
+            download(&feed.location, slot.as_ref()).await
+        } else {
+            open(&feed.location, slot.as_ref()).await
+        };
+        match (loaded, slot.as_mut()) {
+            (Ok(Some(new)), _) => Ok(slot.insert(new).packed.clone()),
+            (Ok(None), Some(old)) => {
+                old.checked_at = Instant::now();
+                Ok(old.packed.clone())
+            }
+            (Err(error), Some(old)) => {
+                tracing::warn!("vulnerability definitions {}: {error:#}; using those of before", feed.location);
+                Ok(old.packed.clone())
+            }
+            (Err(error), None) => Err(error),
+            (Ok(None), None) => bail!("{} has not changed, but was never loaded", feed.location),
+        }
+    }
+}
+
+/// `9` covers `9` and `9.4`, not `95`.
+pub(crate) fn covers(version: &str, version_id: &str) -> bool {
+    version_id == version || version_id.strip_prefix(version).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// `None`: as before.
+async fn open(path: &str, old: Option<&Kept>) -> anyhow::Result<Option<Kept>> {
+    let about = tokio::fs::metadata(path).await.with_context(|| format!("reading {path}"))?;
+    let stamp = Stamp::File(about.modified()?, about.len());
+    if old.is_some_and(|old| old.stamp == stamp) {
+        return Ok(None);
+    }
+    let name = path.to_owned();
+    let packed = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&name).with_context(|| format!("reading {name}"))?;
+        pack(unpacked(&name, std::io::BufReader::new(file))?).with_context(|| format!("reading {name}"))
+    })
+    .await??;
+    Ok(Some(Kept { stamp, checked_at: Instant::now(), packed }))
+}
+
+/// `None`: as before, or fresh enough not to ask.
+async fn download(address: &str, old: Option<&Kept>) -> anyhow::Result<Option<Kept>> {
+    if old.is_some_and(|old| old.checked_at.elapsed() < FRESH_FOR) {
+        return Ok(None);
+    }
+    let client = reqwest::Client::builder().timeout(DOWNLOAD_WITHIN).connect_timeout(Duration::from_secs(10)).build()?;
+    let mut request = client.get(address);
+    if let Some(Kept { stamp: Stamp::Tag(tag), .. }) = old {
+        request = request.header(http::header::IF_NONE_MATCH, tag);
+    }
+    let answer = request.send().await.with_context(|| format!("fetching {address}"))?;
+    if answer.status() == http::StatusCode::NOT_MODIFIED {
+        return Ok(None);
+    }
+    ensure!(answer.status().is_success(), "fetching {address}: the server says {}", answer.status());
+    let tag = answer.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let mut body = Vec::new();
+    let mut stream = answer.bytes_stream();
+    while let Some(part) = stream.next().await {
+        body.extend_from_slice(&part.with_context(|| format!("fetching {address}"))?);
+        ensure!(body.len() <= PACKED_BYTES, "{address} is larger than {PACKED_BYTES} bytes");
+    }
+    let path = url::Url::parse(address)?.path().to_owned();
+    let packed = tokio::task::spawn_blocking(move || pack(unpacked(&path, std::io::Cursor::new(body))?)).await?;
+    let packed = packed.with_context(|| format!("reading {address}"))?;
+    Ok(Some(Kept { stamp: tag.map_or(Stamp::Unknown, Stamp::Tag), checked_at: Instant::now(), packed }))
+}
+
+fn unpacked<'a>(name: &str, packed: impl std::io::BufRead + 'a) -> anyhow::Result<Box<dyn Read + 'a>> {
+    Ok(match name.rsplit('.').next() {
+        Some("bz2") => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
+        Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        Some("zst") => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
+        Some("xml") => Box::new(packed),
+        _ => bail!("{name} ends neither in .xml nor in .xml.bz2, .xml.gz or .xml.zst"),
+    })
+}
+
+/// Reads all of it, never holding more than the compressed form.
+///
+/// # Errors
+/// More than 1 GiB, or damaged.
+pub(crate) fn pack(mut content: impl Read) -> anyhow::Result<Packed> {
+    let mut hash = Sha256::new();
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        let count = match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        length += count as u64;
+        ensure!(length <= UNPACKED_BYTES, "it is larger than {UNPACKED_BYTES} bytes");
+        hash.update(&buffer[..count]);
+        encoder.write_all(&buffer[..count])?;
+    }
+    ensure!(length > 0, "it is empty");
+    Ok(Packed { sha256: hex::encode(hash.finalize()), body: encoder.finish()?.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feeds(location: &str) -> Feeds {
+        let feed = Feed { id: "debian".into(), version: "12".into(), location: location.into() };
+        Feeds::new(ContentSettings { vulnerability_feeds: vec![feed] })
+    }
+
+    fn system(id: &str, version: &str) -> OperatingSystem {
+        OperatingSystem { id: id.into(), version_id: version.into(), ..OperatingSystem::default() }
+    }
+
+    #[test]
+    fn a_feed_serves_its_own_release_alone() {
+        let feeds = feeds("x.xml");
+        assert!(feeds.find(&system("debian", "12")).is_some());
+        assert!(feeds.find(&system("debian", "12.5")).is_some());
+        assert!(feeds.find(&system("debian", "120")).is_none());
+        assert!(feeds.find(&system("ubuntu", "12")).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_vanished_one_is_used_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("tidewaiter-feed-{:08x}", rand::random::<u32>()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("oval.xml.bz2");
+        let write = |text: &str| {
+            let mut encoder = bzip2::write::BzEncoder::new(std::fs::File::create(&path).unwrap(), bzip2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap();
+        };
+        let feeds = feeds(path.to_str().unwrap());
+        let feed = feeds.feeds[0].clone();
+        assert!(feeds.load(&feed).await.unwrap_err().to_string().contains("oval.xml.bz2"));
+        write("<oval/>");
+        let first = feeds.load(&feed).await.unwrap();
+        assert_eq!(zstd::decode_all(&first.body[..]).unwrap(), b"<oval/>");
+        assert_eq!(first.sha256, hex::encode(Sha256::digest(b"<oval/>")));
+        write("<oval>more than before</oval>");
+        let second = feeds.load(&feed).await.unwrap();
+        assert_ne!(first.sha256, second.sha256);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(feeds.load(&feed).await.unwrap().sha256, second.sha256);
+    }
+}

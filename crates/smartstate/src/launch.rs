@@ -1,0 +1,207 @@
+//! Making a scan's pod and what it needs, or finding it again; and removing both.
+
+use crate::SmartState;
+use crate::lease::Scan;
+use crate::pod::{self, Parts, SCAN_ID};
+use crate::pull_secrets;
+use crate::reason::Reason;
+use crate::trouble::{Halt, ask};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// A pod that was made or found.
+pub(crate) struct Launched {
+    pub uid: String,
+    /// What a person should know, e.g. pull secrets that could not be read.
+    pub warnings: Vec<String>,
+}
+
+/// Makes the pod of `scan` (whose namespace, pod name and token are saved already), or adopts it when a server that was killed had made it.
+pub(crate) async fn launch(ctx: &SmartState, client: &Client, scan: &Scan, instance: &str, token: &[u8], until: Instant) -> Result<Launched, Halt> {
+    check_settings(ctx)?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
+    if let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? {
+        return adopt(&found, scan);
+    }
+    ensure_namespace(client, &scan.namespace, until).await?;
+    let mut warnings = vec![];
+    let with_priority = ensure_priority_class(client, until, &mut warnings).await?;
+    let places = pull_secrets::places(&mut *ctx.pool.acquire().await?, scan).await?;
+    let (logins, unread) = ask(until, || pull_secrets::read(client, &places)).await?;
+    warnings.extend(unread);
+    let authorities = read_authorities(ctx).await?;
+    let parts = Parts { scan, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority };
+    let has_secret = ensure_secret(client, &parts, logins, authorities, until).await?;
+    let manifest = pod::pod(&ctx.settings, &parts).map_err(|error| Reason::NotConfigured(format!("The settings make no valid pod: {error}")))?;
+    let params = PostParams::default();
+    let made = ask(until, || async {
+        match pods.create(&params, &manifest).await {
+            // An answer that got lost, or a server that was thought dead: the same pod either way.
+            Err(kube::Error::Api(status)) if status.code == 409 => pods.get(&scan.pod_name).await,
+            other => other,
+        }
+    })
+    .await?;
+    let launched = adopt(&made, scan)?;
+    if has_secret {
+        own_secret(client, scan, &launched.uid).await;
+    }
+    Ok(Launched { warnings, ..launched })
+}
+
+fn check_settings(ctx: &SmartState) -> Result<(), Halt> {
+    match ctx.settings.inspector_image.as_str() {
+        "" => Err(Reason::NotConfigured("No inspector image is configured (smartstate.inspector_image)".into()).into()),
+        image if !image.contains("@sha256:") => {
+            Err(Reason::NotConfigured(format!("The inspector image {image} is not named by its digest (…@sha256:…)")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn adopt(pod: &Pod, scan: &Scan) -> Result<Launched, Halt> {
+    let annotated = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SCAN_ID));
+    match (&pod.metadata.uid, annotated) {
+        (Some(uid), Some(id)) if *id == scan.id.to_string() && (scan.pod_uid.is_empty() || scan.pod_uid == *uid) => {
+            Ok(Launched { uid: uid.clone(), warnings: vec![] })
+        }
+        _ => Err(Reason::PodRejected(format!("a pod {} that is not of this scan is in its place", scan.pod_name)).into()),
+    }
+}
+
+async fn ensure_namespace(client: &Client, name: &str, until: Instant) -> Result<(), Halt> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found = ask(until, || async {
+        match namespaces.get_opt(name).await {
+            // Without the right to look, the making of the pod will tell.
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(true),
+            other => other.map(|found| found.is_some()),
+        }
+    });
+    if found.await? {
+        return Ok(());
+    }
+    let manifest = pod::namespace(name).map_err(|error| Reason::Internal(error.to_string()))?;
+    let params = PostParams::default();
+    let made = ask(until, || async {
+        match namespaces.create(&params, &manifest).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop),
+        }
+    });
+    made.await.map_err(|halt| match halt {
+        Halt::Because(Reason::Forbidden(detail)) => Reason::Namespace { namespace: name.into(), detail }.into(),
+        other => other,
+    })
+}
+
+/// Whether the class is there. Without it pods have the cluster's default priority, which a warning says.
+async fn ensure_priority_class(client: &Client, until: Instant, warnings: &mut Vec<String>) -> Result<bool, Halt> {
+    let classes: Api<PriorityClass> = Api::all(client.clone());
+    let manifest = pod::priority_class().map_err(|error| Reason::Internal(error.to_string()))?;
+    let params = PostParams::default();
+    let there = ask(until, || async {
+        match classes.get_opt(pod::PRIORITY_CLASS).await {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) => {}
+            Err(kube::Error::Api(status)) if status.code == 403 => {}
+            Err(error) => return Err(error),
+        }
+        match classes.create(&params, &manifest).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
+            Err(error) => Err(error),
+        }
+    })
+    .await?;
+    if !there {
+        warnings.push(format!("The priority class {} is missing and Tidewaiter may not make it: the scan pod had the cluster's default priority.", pod::PRIORITY_CLASS));
+    }
+    Ok(there)
+}
+
+async fn read_authorities(ctx: &SmartState) -> Result<Option<String>, Halt> {
+    match ctx.settings.registry_ca_file.as_str() {
+        "" => Ok(None),
+        path => match tokio::fs::read_to_string(path).await {
+            Ok(pem) => Ok(Some(pem)),
+            Err(error) => Err(Reason::NotConfigured(format!("smartstate.registry_ca_file {path} cannot be read: {error}")).into()),
+        },
+    }
+}
+
+/// Whether the pod needs a secret; it is there then. One that a killed server left may hold other logins and is replaced.
+async fn ensure_secret(client: &Client, parts: &Parts<'_>, logins: Vec<String>, authorities: Option<String>, until: Instant) -> Result<bool, Halt> {
+    let mut data: BTreeMap<String, String> = logins.into_iter().enumerate().map(|(n, login)| (format!("login-{n}"), login)).collect();
+    data.extend(authorities.map(|pem| (pod::CA_KEY.to_owned(), pem)));
+    if data.is_empty() {
+        return Ok(false);
+    }
+    let manifest = pod::secret(parts.scan, parts.instance, data).map_err(|error| Reason::Internal(error.to_string()))?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &parts.scan.namespace);
+    let params = PostParams::default();
+    ask(until, || async {
+        match secrets.create(&params, &manifest).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                secrets.delete(&parts.scan.pod_name, &DeleteParams::default()).await?;
+                secrets.create(&params, &manifest).await.map(drop)
+            }
+            other => other.map(drop),
+        }
+    })
+    .await?;
+    Ok(true)
+}
+
+/// The secret goes with its pod. If this fails, it goes with the scan, or with the reaper.
+async fn own_secret(client: &Client, scan: &Scan, uid: &str) {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &scan.namespace);
+    let owner = serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "name": scan.pod_name, "uid": uid });
+    let patch = serde_json::json!({ "metadata": { "ownerReferences": [owner] } });
+    if let Err(error) = secrets.patch(&scan.pod_name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        tracing::debug!(scan = scan.id.0, "giving the secret its owner: {error}");
+    }
+}
+
+/// Removes the scan's pod and secret, and waits until they are gone. Only what carries this scan's number is touched.
+pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Result<(), Halt> {
+    if scan.pod_name.is_empty() {
+        return Ok(());
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &scan.namespace);
+    let secret = ask(until, || secrets.delete(&scan.pod_name, &DeleteParams::default()));
+    // Most scans have none; and what cannot be removed now is the reaper's.
+    drop(secret.await);
+    let mut asked = false;
+    loop {
+        let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? else { return Ok(()) };
+        let Ok(ours) = adopt(&found, scan) else { return Ok(()) };
+        if !asked {
+            let params = delete_params(&ours.uid);
+            ask(until, || async {
+                match pods.delete(&scan.pod_name, &params).await {
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+                    other => other.map(drop),
+                }
+            })
+            .await?;
+            asked = true;
+        }
+        if Instant::now() >= until {
+            return Err(Reason::ClusterUnreachable("the pod is still ending".into()).into());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+}
+
+/// Deletes that very object and no namesake.
+pub(crate) fn delete_params(uid: &str) -> DeleteParams {
+    let preconditions = Preconditions { uid: Some(uid.into()), resource_version: None };
+    DeleteParams { grace_period_seconds: Some(1), preconditions: Some(preconditions), ..DeleteParams::default() }
+}

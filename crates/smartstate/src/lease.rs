@@ -1,0 +1,210 @@
+//! Who drives a scan: a lease of 15 seconds, and a fence number that every write names.
+
+use crate::SmartState;
+use anyhow::Context;
+use chrono::Duration;
+use model::ids::{ImageId, ProviderId, ScanId, TaskId};
+use sqlx::PgConnection;
+use tokio::sync::watch;
+
+/// A lease lapses this long after it was renewed last.
+pub(crate) const LEASE_SECS: i64 = 15;
+const RENEW_EVERY_TICKS: u32 = 4;
+const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Where a scan stands; spelled as in `scans.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(crate) enum State {
+    Waiting,
+    CreatingPod,
+    StartingPod,
+    Pulling,
+    Evaluating,
+    Fetching,
+    Cleaning,
+    Finished,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::CreatingPod => "creating_pod",
+            Self::StartingPod => "starting_pod",
+            Self::Pulling => "pulling",
+            Self::Evaluating => "evaluating",
+            Self::Fetching => "fetching",
+            Self::Cleaning => "cleaning",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// An open scan as whoever drives it sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Scan {
+    pub id: ScanId,
+    pub digest: String,
+    pub image: Option<ImageId>,
+    pub provider: ProviderId,
+    pub task: Option<TaskId>,
+    pub reference: String,
+    pub state: State,
+    pub fence: i64,
+    pub attempt: i16,
+    pub namespace: String,
+    pub pod_name: String,
+    pub pod_uid: String,
+    pub token: Option<Vec<u8>>,
+    pub outcome: Option<String>,
+    pub reason_code: String,
+    pub message: String,
+    pub advice: String,
+    pub warnings: Vec<String>,
+    pub state_deadline_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Takes the scan for `ctx.owner`, if it is past waiting, not finished, and nobody's lease on it is alive.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId) -> anyhow::Result<Option<Scan>> {
+    let now = ctx.clock.now();
+    let taken = sqlx::query_as!(
+        Scan,
+        r#"UPDATE scans
+           SET lease_owner = $2, lease_until = $3, fence = fence + 1
+           WHERE id = $1
+             AND state NOT IN ('waiting', 'finished')
+             AND (lease_until IS NULL OR lease_until < $4)
+           RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider: ProviderId", task_id AS "task: TaskId",
+                     reference, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, outcome, reason_code, message, advice,
+                     warnings, state_deadline_at"#,
+        scan.0,
+        &*ctx.owner,
+        now + Duration::seconds(LEASE_SECS),
+        now
+    )
+    .fetch_optional(conn)
+    .await
+    .with_context(|| format!("taking scan {scan}"))?;
+    Ok(taken)
+}
+
+/// Scans past waiting that nobody drives.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<Vec<ScanId>> {
+    let scans = sqlx::query_scalar!(
+        r#"SELECT id AS "id: ScanId"
+           FROM scans
+           WHERE state NOT IN ('waiting', 'finished')
+             AND (lease_until IS NULL OR lease_until < $1)
+           ORDER BY id"#,
+        ctx.clock.now()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(scans)
+}
+
+/// Gives back all leases of this process, so that another server need not wait for them to lapse.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
+    sqlx::query!("UPDATE scans SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1 AND state <> 'finished'", &*ctx.owner)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What whoever drives a scan must know meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    GoOn,
+    /// A person cancelled the task.
+    Cancelled,
+    /// The lease is another's now, or the scan is gone.
+    Lost,
+}
+
+/// Renews the lease and watches for cancellation, until it is dropped.
+pub(crate) struct Guard {
+    signal: watch::Receiver<Signal>,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Guard {
+    pub(crate) fn keep(ctx: &SmartState, scan: &Scan) -> Self {
+        let (sender, signal) = watch::channel(Signal::GoOn);
+        let keeper = tokio::spawn(keep(ctx.clone(), scan.id, scan.fence, scan.task, sender));
+        Self { signal, keeper }
+    }
+
+    /// Ends when the lease is lost.
+    pub(crate) async fn lost(&self) {
+        self.until(|signal| signal == Signal::Lost).await;
+    }
+
+    /// Ends when a person cancelled the task, or the lease is lost.
+    pub(crate) async fn stopped(&self) -> Signal {
+        self.until(|signal| signal != Signal::GoOn).await
+    }
+
+    async fn until(&self, wanted: impl Fn(Signal) -> bool) -> Signal {
+        let mut signal = self.signal.clone();
+        match signal.wait_for(|signal| wanted(*signal)).await {
+            Ok(signal) => *signal,
+            // The keeper ended without a word: nobody renews the lease any more.
+            Err(_) => Signal::Lost,
+        }
+    }
+}
+
+async fn keep(ctx: SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, sender: watch::Sender<Signal>) {
+    for tick in 1u32.. {
+        tokio::time::sleep(TICK).await;
+        match look(&ctx, scan, fence, task, tick.is_multiple_of(RENEW_EVERY_TICKS)).await {
+            Ok(Signal::Lost) => {
+                sender.send_replace(Signal::Lost);
+                return;
+            }
+            Ok(Signal::Cancelled) => {
+                sender.send_replace(Signal::Cancelled);
+            }
+            Ok(Signal::GoOn) => {}
+            // Without the database nobody else can take the scan either; the fence tells later.
+            Err(error) => tracing::warn!(scan = scan.0, "keeping the lease: {error:#}"),
+        }
+    }
+}
+
+async fn look(ctx: &SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, renew: bool) -> anyhow::Result<Signal> {
+    let mut conn = ctx.pool.acquire().await?;
+    if renew {
+        let until = ctx.clock.now() + Duration::seconds(LEASE_SECS);
+        let renewed = sqlx::query!("UPDATE scans SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state <> 'finished'", scan.0, fence, until)
+            .execute(&mut *conn)
+            .await?;
+        if renewed.rows_affected() == 0 {
+            return Ok(Signal::Lost);
+        }
+    }
+    let Some(task) = task else { return Ok(Signal::GoOn) };
+    let cancelled = sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "cancelled!" FROM tasks WHERE id = $1"#, task.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(if cancelled == Some(true) { Signal::Cancelled } else { Signal::GoOn })
+}
+
+#[cfg(test)]
+mod tests;

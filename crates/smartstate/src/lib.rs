@@ -1,0 +1,74 @@
+#![doc = include_str!("../README.md")]
+
+pub mod settings;
+pub mod reason;
+
+mod admission;
+mod content;
+mod feed;
+mod launch;
+mod lease;
+mod pod;
+mod proxy;
+mod pull_secrets;
+mod reaper;
+mod report;
+mod request;
+mod save;
+mod scan;
+mod vigil;
+mod trouble;
+mod work;
+
+pub use request::{Accepted, Requested, request, retry};
+pub use settings::{ContentSettings, Feed, Settings};
+pub use work::{run, work};
+
+use feed::Feeds;
+use model::ids::{ScanId, ServerId};
+use model::{Clock, Sealer};
+use sqlx::PgPool;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+/// What analyses need; clones share everything.
+#[derive(Clone)]
+pub struct SmartState {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) sealer: Sealer,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) feeds: Arc<Feeds>,
+    /// This server, whose roles decide whether it drives scans.
+    pub(crate) server: ServerId,
+    /// Its name, for tasks.
+    pub(crate) server_name: Arc<str>,
+    /// Who holds leases: the server's name and this process's own random word.
+    pub(crate) owner: Arc<str>,
+    /// The scans that this process drives now.
+    pub(crate) running: Arc<Mutex<HashSet<ScanId>>>,
+    /// Ends what this process drives, at shutdown.
+    pub(crate) stop: tokio_util::sync::CancellationToken,
+    /// Wakes the loop of [`work`].
+    pub(crate) wake: Arc<tokio::sync::Notify>,
+}
+
+impl SmartState {
+    /// `server` and `server_name`: the row of `servers` that this process registered.
+    pub fn new(pool: PgPool, clock: Clock, sealer: Sealer, settings: Settings, content: ContentSettings, server: ServerId, server_name: String) -> Self {
+        let word: u32 = rand::random();
+        Self {
+            pool,
+            clock,
+            sealer,
+            settings: Arc::new(settings),
+            feeds: Arc::new(Feeds::new(content)),
+            server,
+            owner: format!("{server_name}/{word:08x}").into(),
+            server_name: server_name.into(),
+            running: Arc::default(),
+            stop: tokio_util::sync::CancellationToken::new(),
+            wake: Arc::default(),
+        }
+    }
+}

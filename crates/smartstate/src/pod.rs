@@ -1,0 +1,195 @@
+//! The manifests of a scan: pod, secret, namespace, priority class. Pure.
+
+use crate::Settings;
+use crate::lease::Scan;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use model::ids::ScanId;
+use scap::protocol::{PORT, env};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Says whose pods they are: only those with our own instance are ever deleted.
+pub(crate) const INSTANCE_LABEL: &str = "tidewaiter.io/instance";
+/// The scan's number, as label (to find) and annotation (to adopt).
+pub(crate) const SCAN_ID: &str = "tidewaiter.io/scan-id";
+pub(crate) const CONTAINER: &str = "inspector";
+pub(crate) const PRIORITY_CLASS: &str = "tidewaiter-scan";
+const USER: i64 = 12345;
+/// The key of the registries' authorities in the scan's secret.
+pub(crate) const CA_KEY: &str = "registry-ca.pem";
+const CA_PATH: &str = "/auth/registry-ca.pem";
+
+/// What a pod is made from besides the settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts<'a> {
+    pub scan: &'a Scan,
+    pub instance: &'a str,
+    pub token: &'a [u8],
+    /// How many logins the scan's secret holds, and whether it holds authorities.
+    pub logins: usize,
+    pub has_ca: bool,
+    pub with_priority: bool,
+}
+
+/// `tidewaiter-scan-7-1a2b3c4d`; the second pod of a scan ends in `-2`. Always the same for the same scan, so that a resumed one finds its pod.
+pub(crate) fn name(scan: ScanId, instance: &str, attempt: i16) -> String {
+    match attempt {
+        ..=1 => format!("tidewaiter-scan-{scan}-{instance}"),
+        _ => format!("tidewaiter-scan-{scan}-{instance}-{attempt}"),
+    }
+}
+
+fn metadata(name: &str, namespace: &str, scan: ScanId, instance: &str) -> Value {
+    json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": {
+            "app.kubernetes.io/name": "tidewaiter-scan",
+            "app.kubernetes.io/managed-by": "tidewaiter",
+            INSTANCE_LABEL: instance,
+            SCAN_ID: scan.to_string(),
+        },
+        "annotations": { SCAN_ID: scan.to_string() },
+    })
+}
+
+/// The pod of a scan. It satisfies Pod Security *restricted*, holds no service account token and no host path, and never preempts.
+///
+/// Source: Kubernetes, Pod Security Standards; the inspector's environment: `scap::protocol::env`.
+pub(crate) fn pod(settings: &Settings, parts: &Parts) -> serde_json::Result<Pod> {
+    let scan = parts.scan;
+    let mut metadata = metadata(&scan.pod_name, &scan.namespace, scan.id, parts.instance);
+    metadata["annotations"]["tidewaiter.io/image"] = scan.reference.as_str().into();
+    let mut spec = json!({
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": settings.pod_deadline_secs,
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "nodeSelector": { "kubernetes.io/os": "linux" },
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [container(settings, parts)],
+        "volumes": volumes(settings, parts),
+    });
+    if parts.with_priority {
+        spec["priorityClassName"] = PRIORITY_CLASS.into();
+    }
+    serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
+}
+
+fn container(settings: &Settings, parts: &Parts) -> Value {
+    let mut mounts = vec![json!({ "name": "work", "mountPath": "/work" }), json!({ "name": "tmp", "mountPath": "/tmp" })];
+    if has_secret(parts) {
+        mounts.push(json!({ "name": "auth", "mountPath": "/auth", "readOnly": true }));
+    }
+    json!({
+        "name": CONTAINER,
+        "image": settings.inspector_image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment(settings, parts),
+        "ports": [{ "containerPort": PORT, "protocol": "TCP" }],
+        "resources": {
+            "requests": { "cpu": settings.cpu_request, "memory": settings.memory_request, "ephemeral-storage": "1Gi" },
+            "limits": { "cpu": settings.cpu_limit, "memory": settings.memory_limit, "ephemeral-storage": settings.storage_limit },
+        },
+        "securityContext": {
+            "runAsNonRoot": true,
+            "allowPrivilegeEscalation": false,
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    })
+}
+
+fn environment(settings: &Settings, parts: &Parts) -> Vec<Value> {
+    let mut variables = vec![
+        (env::SCAN_ID, parts.scan.id.to_string()),
+        (env::TOKEN_SHA256, hex::encode(Sha256::digest(parts.token))),
+        (env::IMAGE, parts.scan.reference.clone()),
+        (env::DEADLINE_SECS, settings.pod_deadline_secs.to_string()),
+        (env::WORK, "/work".into()),
+        (env::AUTH, "/auth".into()),
+        (env::PLAIN_HTTP, settings.plain_http_registries.join(",")),
+    ];
+    if parts.has_ca {
+        variables.push((env::REGISTRY_CA, CA_PATH.into()));
+    }
+    variables.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
+fn has_secret(parts: &Parts) -> bool {
+    parts.logins > 0 || parts.has_ca
+}
+
+fn volumes(settings: &Settings, parts: &Parts) -> Vec<Value> {
+    let mut volumes = vec![
+        json!({ "name": "work", "emptyDir": { "sizeLimit": settings.storage_limit } }),
+        json!({ "name": "tmp", "emptyDir": { "sizeLimit": "1Gi" } }),
+    ];
+    if has_secret(parts) {
+        let mut items: Vec<Value> =
+            (0..parts.logins).map(|n| json!({ "key": format!("login-{n}"), "path": format!("{n}/.dockerconfigjson") })).collect();
+        if parts.has_ca {
+            items.push(json!({ "key": CA_KEY, "path": CA_KEY }));
+        }
+        volumes.push(json!({ "name": "auth", "secret": { "secretName": parts.scan.pod_name, "defaultMode": 0o440, "items": items } }));
+    }
+    volumes
+}
+
+/// The secret beside the pod, of the same name: logins as `login-N` (each a docker config), and the registries' authorities.
+pub(crate) fn secret(scan: &Scan, instance: &str, data: BTreeMap<String, String>) -> serde_json::Result<Secret> {
+    serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(&scan.pod_name, &scan.namespace, scan.id, instance),
+        "type": "Opaque",
+        "immutable": true,
+        "stringData": data,
+    }))
+}
+
+/// The namespace of scan pods: it takes none but restricted ones.
+pub(crate) fn namespace(name: &str) -> serde_json::Result<Namespace> {
+    serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/managed-by": "tidewaiter",
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/audit": "restricted",
+                "pod-security.kubernetes.io/warn": "restricted",
+            },
+        },
+    }))
+}
+
+/// Scan pods give way to everything and push nothing aside.
+pub(crate) fn priority_class() -> serde_json::Result<PriorityClass> {
+    serde_json::from_value(json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": { "name": PRIORITY_CLASS, "labels": { "app.kubernetes.io/managed-by": "tidewaiter" } },
+        "value": -1000,
+        "globalDefault": false,
+        "preemptionPolicy": "Never",
+        "description": "Scan pods of Tidewaiter: they give way to everything and push nothing aside.",
+    }))
+}
+
+#[cfg(test)]
+mod tests;

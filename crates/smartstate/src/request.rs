@@ -1,0 +1,231 @@
+//! Asking for analyses, in sets.
+
+use anyhow::Context;
+use model::Clock;
+use model::ids::{ImageId, ProviderId, ScanId, TaskId};
+use queue::job::{Job, enqueue_many};
+use queue::role::{Role, any_server_has};
+use queue::task::{self, NewTask, Target, TaskKind, TaskState, Update};
+use sqlx::PgConnection;
+use std::collections::{HashMap, HashSet};
+
+use crate::reason::Reason;
+
+/// What became of one image of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requested {
+    pub image: ImageId,
+    pub scan: ScanId,
+    /// The task to follow; `None` when a person removed it.
+    pub task: Option<TaskId>,
+    /// Its digest was being analysed already (or is asked for twice here): no second pod is made.
+    pub existing: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted {
+    /// The task to follow: of the one image, or the bulk task of several; `None` when none of the images exists.
+    pub task: Option<TaskId>,
+    /// One per image that exists, by digest.
+    pub images: Vec<Requested>,
+}
+
+struct Image {
+    id: ImageId,
+    provider: ProviderId,
+    digest: String,
+    reference: String,
+    title: String,
+}
+
+/// Asks for an analysis of each image: one scan per digest, whatever it is called and wherever it runs.
+///
+/// A digest with an open scan gets that scan. Scans, tasks and jobs are made in the caller's transaction, in a fixed number of statements.
+///
+/// # Errors
+/// The database.
+pub async fn request(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> anyhow::Result<Accepted> {
+    let images = find_images(conn, images).await?;
+    if images.is_empty() {
+        return Ok(Accepted::default());
+    }
+    let bulk = images.len() > 1;
+    let new = insert_scans(conn, clock, userid, &images, bulk).await?;
+    let parent = if bulk && !new.is_empty() { Some(create_parent(conn, clock, userid, images.len(), new.len()).await?) } else { None };
+    let by_id: HashMap<i64, &Image> = images.iter().map(|image| (image.id.0, image)).collect();
+    let tasks = new.iter().filter_map(|(_, image)| by_id.get(&image.0)).map(|image| new_task(image, userid, parent)).collect::<Vec<_>>();
+    let tasks = task::create_many(conn, clock, &tasks).await?;
+    join_tasks(conn, &new, &tasks).await?;
+    let jobs: Vec<Job> = new.iter().map(|(scan, _)| Job::AnalyzeImage { scan: *scan }).collect();
+    enqueue_many(conn, &jobs).await?;
+    if let Some(reason) = missing_role(conn, clock).await? {
+        // The rest hear it from the servers' loop: `work` says it in portions.
+        let first: Vec<TaskId> = parent.into_iter().chain(tasks.iter().copied()).take(100).collect();
+        say_waiting(conn, clock, &first, &reason).await?;
+    }
+    let images = results(conn, &images, &new).await?;
+    let task = parent.or_else(|| images.iter().find_map(|image| image.task));
+    Ok(Accepted { task, images })
+}
+
+/// Asks again for what a finished task did not bring about: its image, or the images of its children that did not end well.
+///
+/// # Errors
+/// The database. `None`: the task is not finished, is no analysis, or its images are gone.
+pub async fn retry(conn: &mut PgConnection, clock: &Clock, userid: &str, task: TaskId) -> anyhow::Result<Option<TaskId>> {
+    let images = sqlx::query_scalar!(
+        r#"SELECT target_id AS "image!: ImageId"
+           FROM tasks
+           WHERE (id = $1 OR parent_id = $1 AND status <> 'ok')
+             AND kind = 'image_scan'
+             AND state = 'finished'
+             AND target_id IS NOT NULL"#,
+        task.0
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    Ok(request(conn, clock, userid, &images).await?.task)
+}
+
+/// `None` when some living server may drive scans.
+pub(crate) async fn missing_role(conn: &mut PgConnection, clock: &Clock) -> anyhow::Result<Option<Reason>> {
+    for role in [Role::SmartState, Role::SmartProxy] {
+        if !any_server_has(conn, clock, role).await? {
+            return Ok(Some(Reason::NoServerRole(role.label())));
+        }
+    }
+    Ok(None)
+}
+
+/// Lets tasks say why they wait.
+pub(crate) async fn say_waiting(conn: &mut PgConnection, clock: &Clock, tasks: &[TaskId], reason: &Reason) -> anyhow::Result<()> {
+    for id in tasks {
+        let update = Update {
+            state: Some(TaskState::Waiting),
+            message: Some(reason.message()),
+            reason_code: Some(reason.code().into()),
+            advice: Some(reason.advice().into()),
+            ..Update::default()
+        };
+        task::set(conn, clock, *id, update).await?;
+    }
+    Ok(())
+}
+
+/// Ordered by digest, so that two requests lock scans in the same order.
+async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result<Vec<Image>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let images = sqlx::query_as!(
+        Image,
+        r#"SELECT container_images.id AS "id: ImageId", container_images.provider_id AS "provider: ProviderId", digest,
+                  image_registries.name || '/' || container_images.name || '@' || digest AS "reference!",
+                  image_registries.name || '/' || container_images.name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "title!"
+           FROM container_images
+           JOIN image_registries ON image_registries.id = registry_id
+           WHERE container_images.id = ANY($1)
+           ORDER BY digest, container_images.id"#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await
+    .context("reading the images to analyse")?;
+    Ok(images)
+}
+
+/// The scans that were made, with their images. Digests with an open scan are left out.
+async fn insert_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[Image], bulk: bool) -> anyhow::Result<Vec<(ScanId, ImageId)>> {
+    let mut seen = HashSet::new();
+    let first: Vec<&Image> = images.iter().filter(|image| seen.insert(image.digest.as_str())).collect();
+    let column = |of: fn(&Image) -> String| first.iter().map(|image| of(image)).collect::<Vec<String>>();
+    let (digests, references) = (column(|i| i.digest.clone()), column(|i| i.reference.clone()));
+    let ids: Vec<i64> = first.iter().map(|image| image.id.0).collect();
+    let providers: Vec<i64> = first.iter().map(|image| image.provider.0).collect();
+    let rows = sqlx::query!(
+        r#"INSERT INTO scans (digest, image_id, provider_id, userid, reference, state, requested_at, bulk)
+           SELECT new.digest, new.image_id, new.provider_id, $5, new.reference, 'waiting', $6, $7
+           FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS new (digest, image_id, provider_id, reference)
+           ON CONFLICT (digest) WHERE state <> 'finished' DO NOTHING
+           RETURNING id AS "id: ScanId", image_id AS "image!: ImageId""#,
+        &digests,
+        &ids,
+        &providers,
+        &references,
+        userid,
+        clock.now(),
+        bulk
+    )
+    .fetch_all(conn)
+    .await
+    .context("inserting scans")?;
+    Ok(rows.into_iter().map(|row| (row.id, row.image)).collect())
+}
+
+async fn create_parent(conn: &mut PgConnection, clock: &Clock, userid: &str, asked: usize, new: usize) -> anyhow::Result<TaskId> {
+    let parent = NewTask {
+        kind: TaskKind::ImageScanBulk,
+        name: format!("Container Image Analysis: {asked} images"),
+        userid: userid.into(),
+        target: Target::several(format!("{asked} images")),
+        provider: None,
+        parent: None,
+    };
+    let message = match asked - new {
+        0 => format!("{new} images queued"),
+        already => format!("{new} images queued; {already} are already being analysed or are the same image under another name"),
+    };
+    task::create(conn, clock, &parent, &message).await
+}
+
+fn new_task(image: &Image, userid: &str, parent: Option<TaskId>) -> NewTask {
+    NewTask {
+        kind: TaskKind::ImageScan,
+        name: format!("Container Image Analysis: {}", image.title),
+        userid: userid.into(),
+        target: Target::image(image.id, &image.title),
+        provider: Some(image.provider),
+        parent,
+    }
+}
+
+async fn join_tasks(conn: &mut PgConnection, scans: &[(ScanId, ImageId)], tasks: &[TaskId]) -> anyhow::Result<()> {
+    let scans: Vec<i64> = scans.iter().map(|(scan, _)| scan.0).collect();
+    let tasks: Vec<i64> = tasks.iter().map(|task| task.0).collect();
+    sqlx::query!(
+        "UPDATE scans
+         SET task_id = pair.task_id
+         FROM UNNEST($1::bigint[], $2::bigint[]) AS pair (scan_id, task_id)
+         WHERE scans.id = pair.scan_id",
+        &scans,
+        &tasks
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// For each image the newest scan of its digest: that made now, the open one, or (when it ended this moment) the last.
+async fn results(conn: &mut PgConnection, images: &[Image], new: &[(ScanId, ImageId)]) -> anyhow::Result<Vec<Requested>> {
+    let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (digest) digest, id AS "id: ScanId", task_id AS "task: TaskId"
+           FROM scans
+           WHERE digest = ANY($1)
+           ORDER BY digest, id DESC"#,
+        &digests
+    )
+    .fetch_all(conn)
+    .await?;
+    let by_digest: HashMap<&str, (ScanId, Option<TaskId>)> = rows.iter().map(|row| (row.digest.as_str(), (row.id, row.task))).collect();
+    let made: HashSet<i64> = new.iter().map(|(_, image)| image.0).collect();
+    Ok(images
+        .iter()
+        .filter_map(|image| {
+            let (scan, task) = *by_digest.get(image.digest.as_str())?;
+            Some(Requested { image: image.id, scan, task, existing: !made.contains(&image.id.0) })
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

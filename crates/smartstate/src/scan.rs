@@ -1,0 +1,226 @@
+//! One scan from state to state; each is saved before the next begins, so that another server can go on from there.
+
+mod end;
+mod steps;
+
+use crate::SmartState;
+use crate::lease::{Guard, Scan, Signal, State};
+use crate::proxy::Proxy;
+use crate::reason::Reason;
+use crate::trouble::Halt;
+use anyhow::{Context, anyhow};
+use kube::Client;
+use model::ids::ScanId;
+use queue::task::{self, TaskState, Update};
+use serde_json::json;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A pod that got lost is replaced so often that there are this many in all.
+const PODS_AT_MOST: i16 = 2;
+
+/// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops.
+pub(crate) fn spawn(ctx: &SmartState, scan: Scan) {
+    let ctx = ctx.clone();
+    let id = scan.id;
+    if !ctx.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+        return;
+    }
+    tokio::spawn(async move {
+        let _driven = Driven(&ctx, id);
+        tokio::select! {
+            () = ctx.stop.cancelled() => {}
+            () = drive(&ctx, scan) => {}
+        }
+    });
+}
+
+/// Takes the scan off the list of driven ones, a panic included.
+struct Driven<'a>(&'a SmartState, ScanId);
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.wake.notify_one();
+    }
+}
+
+async fn drive(ctx: &SmartState, scan: Scan) {
+    let id = scan.id;
+    let guard = Guard::keep(ctx, &scan);
+    let mut run = Run::new(ctx, scan);
+    tokio::select! {
+        () = guard.lost() => tracing::warn!(scan = id.0, "another server has taken the scan"),
+        driven = run.to_end(&guard) => if let Err(error) = driven {
+            tracing::warn!(scan = id.0, "the scan stops here and is taken up again: {error:#}");
+        }
+    }
+}
+
+/// A scan being driven.
+pub(crate) struct Run<'a> {
+    ctx: &'a SmartState,
+    scan: Scan,
+    client: Option<Client>,
+    /// When the present state was entered, by this process.
+    entered: Instant,
+    /// What the task says now, and since when.
+    told: (String, Instant),
+}
+
+impl<'a> Run<'a> {
+    fn new(ctx: &'a SmartState, scan: Scan) -> Self {
+        Self { ctx, scan, client: None, entered: Instant::now(), told: (String::new(), Instant::now()) }
+    }
+
+    async fn to_end(&mut self, guard: &Guard) -> anyhow::Result<()> {
+        if self.scan.state != State::Cleaning {
+            let halt = tokio::select! {
+                signal = guard.stopped() => match signal {
+                    Signal::Cancelled => Some(Halt::Because(Reason::Cancelled)),
+                    Signal::Lost | Signal::GoOn => return Err(anyhow!("the lease is lost")),
+                },
+                done = self.steps() => done.err(),
+            };
+            match halt {
+                None => {}
+                Some(Halt::Dropped(error)) => return Err(error),
+                Some(Halt::Because(reason)) => self.fail(&reason).await?,
+                Some(Halt::Lost(detail)) => self.fail(&Reason::PodLost(detail)).await?,
+            }
+        }
+        self.clean().await;
+        self.finish().await
+    }
+
+    /// From the present state until everything is saved.
+    async fn steps(&mut self) -> Result<(), Halt> {
+        self.connect().await?;
+        loop {
+            let step = match self.scan.state {
+                State::CreatingPod => self.create_pod().await,
+                State::StartingPod => self.start_pod().await,
+                State::Pulling => self.pull().await,
+                State::Evaluating => self.evaluate().await,
+                State::Fetching => self.fetch().await,
+                State::Waiting | State::Cleaning | State::Finished => return Ok(()),
+            };
+            match step {
+                Ok(()) => {}
+                Err(Halt::Lost(detail)) if self.scan.attempt < PODS_AT_MOST => self.begin_again(&detail).await?,
+                Err(halt) => return Err(halt),
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Halt> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        let found = inventory::provider::find(&mut conn, &self.ctx.sealer, self.scan.provider).await;
+        drop(conn);
+        let connection = match found {
+            Ok(Some((_, connection))) => connection,
+            Ok(None) => return Err(Reason::ProviderGone.into()),
+            Err(error) if error.downcast_ref::<sqlx::Error>().is_some() => return Err(Halt::Dropped(error)),
+            Err(error) => return Err(Reason::ClusterLogin(format!("{error:#}")).into()),
+        };
+        let client = inventory::client(&connection).await.map_err(|error| Reason::ClusterLogin(format!("{error:#}")))?;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    fn client(&self) -> Result<&Client, Halt> {
+        self.client.as_ref().ok_or_else(|| Halt::Dropped(anyhow!("there is no connection to the cluster")))
+    }
+
+    fn proxy(&self) -> Result<Proxy, Halt> {
+        let token = self.token()?;
+        Ok(Proxy::new(self.client()?.clone(), &self.scan.namespace, &self.scan.pod_name, &token))
+    }
+
+    fn token(&self) -> Result<Vec<u8>, Halt> {
+        let sealed = self.scan.token.as_ref().ok_or_else(|| Reason::Internal("the scan has no token".into()))?;
+        let opened = self.ctx.sealer.open(sealed, &token_context(self.scan.id));
+        opened.map_err(|error| Reason::Internal(format!("{error:#}")).into())
+    }
+
+    /// The end of the present state's time.
+    fn until(&self) -> Instant {
+        let left = self.scan.state_deadline_at.map_or(0, |at| (at - self.ctx.clock.now()).num_milliseconds());
+        Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    /// Saves the next state with its time in seconds, and how long the last one took as `took`; says it on the task.
+    async fn advance(&mut self, state: State, secs: i64, took: Option<&str>, message: &str, progress: i16) -> Result<(), Halt> {
+        let now = self.ctx.clock.now();
+        let deadline = now + chrono::Duration::seconds(secs);
+        let timings = took.map_or_else(|| json!({}), |step| json!({ step: u64::try_from(self.entered.elapsed().as_millis()).unwrap_or(0) }));
+        let mut tx = self.ctx.pool.begin().await?;
+        let saved = sqlx::query!(
+            "UPDATE scans
+             SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9
+             WHERE id = $1
+               AND fence = $2
+               AND state <> 'finished'",
+            self.scan.id.0,
+            self.scan.fence,
+            state.as_str(),
+            deadline,
+            timings,
+            self.scan.pod_name,
+            self.scan.pod_uid,
+            self.scan.attempt,
+            &self.scan.warnings
+        )
+        .execute(&mut *tx)
+        .await?;
+        fenced(saved.rows_affected())?;
+        if let Some(task) = self.scan.task {
+            let update = Update {
+                state: Some(TaskState::Active),
+                message: Some(message.into()),
+                reason_code: Some(String::new()),
+                advice: Some(String::new()),
+                progress: Some(progress),
+                server: Some(self.ctx.server_name.to_string()),
+                ..Update::default()
+            };
+            task::set(&mut tx, &self.ctx.clock, task, update).await?;
+        }
+        tx.commit().await?;
+        self.scan.state = state;
+        self.scan.state_deadline_at = Some(deadline);
+        self.entered = Instant::now();
+        self.told = (message.into(), Instant::now());
+        Ok(())
+    }
+
+    /// Says something new on the task; not more often than every two seconds, since each is a line of its timeline.
+    async fn tell(&mut self, message: &str, progress: i16) -> Result<(), Halt> {
+        if self.told.0 == message || self.told.1.elapsed() < Duration::from_secs(2) {
+            return Ok(());
+        }
+        self.told = (message.into(), Instant::now());
+        let Some(task) = self.scan.task else { return Ok(()) };
+        let update = Update { message: Some(message.into()), progress: Some(progress), ..Update::default() };
+        task::set(&mut *self.ctx.pool.acquire().await?, &self.ctx.clock, task, update).await?;
+        Ok(())
+    }
+
+    async fn begin_again(&mut self, detail: &str) -> Result<(), Halt> {
+        tracing::warn!(scan = self.scan.id.0, "the pod got lost ({detail}); making another");
+        self.scan.warnings.push(format!("The first scan pod got lost: {detail}."));
+        self.scan.attempt += 1;
+        self.scan.pod_uid = String::new();
+        self.scan.pod_name = String::new();
+        self.advance(State::CreatingPod, crate::admission::CREATING_SECS, None, "The scan pod got lost; making another", 5).await
+    }
+}
+
+fn token_context(scan: ScanId) -> String {
+    format!("scan:{scan}")
+}
+
+fn fenced(rows: u64) -> anyhow::Result<()> {
+    (rows == 1).then_some(()).context("another server has taken the scan")
+}

@@ -1,0 +1,106 @@
+//! The states after the work: what happened is noted, the pod goes, the task ends.
+
+use super::{Run, fenced};
+use crate::launch;
+use crate::lease::State;
+use crate::reason::Reason;
+use crate::save::CLEANING_SECS;
+use crate::trouble::Halt;
+use queue::job::{Event, Job, RaisedEvent, enqueue};
+use queue::task::{self, TaskStatus};
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Run<'_> {
+    /// Notes why the scan ends without a result; its pod goes next.
+    pub(super) async fn fail(&mut self, reason: &Reason) -> anyhow::Result<()> {
+        let evidence = self.evidence().await;
+        let (outcome, message) = match reason {
+            Reason::Cancelled => ("cancelled", reason.message()),
+            _ => ("error", reason.message()),
+        };
+        let message = message.replace('\0', "");
+        let saved = sqlx::query!(
+            "UPDATE scans
+             SET state = 'cleaning', outcome = $3, reason_code = $4, message = $5, advice = $6, pod_log = $7, pod_events = $8, state_deadline_at = $9,
+                 warnings = $10
+             WHERE id = $1
+               AND fence = $2
+               AND state <> 'finished'",
+            self.scan.id.0,
+            self.scan.fence,
+            outcome,
+            reason.code(),
+            message,
+            reason.advice(),
+            evidence.log,
+            evidence.events,
+            self.ctx.clock.now() + chrono::Duration::seconds(CLEANING_SECS),
+            &self.scan.warnings
+        )
+        .execute(&self.ctx.pool)
+        .await?;
+        fenced(saved.rows_affected())?;
+        self.scan.state = State::Cleaning;
+        tracing::info!(scan = self.scan.id.0, code = reason.code(), "the scan ends: {message}");
+        Ok(())
+    }
+
+    /// Removes pod and secret. What cannot be removed in time is left to the reaper: the result need not wait for it.
+    pub(super) async fn clean(&mut self) {
+        let until = Instant::now() + Duration::from_secs(CLEANING_SECS.unsigned_abs());
+        if self.client.is_none()
+            && let Err(Halt::Because(reason)) = self.connect().await
+        {
+            tracing::warn!(scan = self.scan.id.0, "removing the scan pod: {}", reason.message());
+        }
+        let Some(client) = &self.client else { return };
+        match launch::remove(client, &self.scan, until).await {
+            Ok(()) => {}
+            Err(Halt::Because(reason)) => tracing::warn!(scan = self.scan.id.0, "removing the scan pod: {}", reason.message()),
+            Err(Halt::Lost(detail)) => tracing::warn!(scan = self.scan.id.0, "removing the scan pod: {detail}"),
+            Err(Halt::Dropped(error)) => tracing::warn!(scan = self.scan.id.0, "removing the scan pod: {error:#}"),
+        }
+    }
+
+    /// Ends scan and task and raises the event, in one transaction.
+    pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
+        let now = self.ctx.clock.now();
+        let mut tx = self.ctx.pool.begin().await?;
+        let ended = sqlx::query!(
+            r#"UPDATE scans
+               SET state = 'finished', finished_at = $3, token = NULL, lease_owner = NULL, lease_until = NULL, state_deadline_at = NULL
+               WHERE id = $1
+                 AND fence = $2
+                 AND state = 'cleaning'
+               RETURNING outcome AS "outcome!", message, reason_code, advice"#,
+            self.scan.id.0,
+            self.scan.fence,
+            now
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let ended = ended.ok_or_else(|| anyhow::anyhow!("another server has taken the scan"))?;
+        let status = TaskStatus::parse(&ended.outcome).unwrap_or(TaskStatus::Error);
+        if let Some(task) = self.scan.task {
+            task::finish(&mut tx, &self.ctx.clock, task, status, &ended.message, &ended.reason_code, &ended.advice).await?;
+        }
+        let event = match status {
+            TaskStatus::Ok | TaskStatus::Warn => Event::ContainerImageScanComplete,
+            TaskStatus::Error | TaskStatus::Cancelled => Event::ContainerImageScanAbort,
+        };
+        if let Some(image) = self.scan.image {
+            let raised = RaisedEvent {
+                event,
+                target_kind: "container_image".into(),
+                target: image.0,
+                provider: Some(self.scan.provider),
+                details: serde_json::json!({ "scan_id": self.scan.id, "digest": self.scan.digest, "outcome": ended.outcome, "reason_code": ended.reason_code }),
+            };
+            enqueue(&mut tx, &Job::RaiseEvent(raised)).await?;
+        }
+        tx.commit().await?;
+        self.scan.state = State::Finished;
+        Ok(())
+    }
+}
