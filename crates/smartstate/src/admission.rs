@@ -1,7 +1,6 @@
 //! May a scan start now? At most so many at a time per provider; what was asked for alone goes before what was asked for in bulk.
 
 use crate::SmartState;
-use crate::lease::LEASE_SECS;
 use crate::reason::Reason;
 use crate::request::say_waiting;
 use anyhow::Context;

@@ -175,7 +175,8 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &scan.namespace);
-    let secret = ask(until, || secrets.delete(&scan.pod_name, &DeleteParams::default()));
+    let params = DeleteParams::default();
+    let secret = ask(until, || secrets.delete(&scan.pod_name, &params));
     // Most scans have none; and what cannot be removed now is the reaper's.
     drop(secret.await);
     let mut asked = false;

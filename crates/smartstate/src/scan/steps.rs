@@ -5,7 +5,7 @@ use crate::lease::State;
 use crate::proxy::{Proxy, ProxyError};
 use crate::reason::Reason;
 use crate::save::{Artifact, Evidence};
-use crate::trouble::{Halt, ask};
+use crate::trouble::Halt;
 use crate::vigil::{Sight, evidence, look};
 use crate::{content, launch, pod, reaper, report, save};
 use bytes::Bytes;
@@ -189,8 +189,8 @@ impl Run<'_> {
     async fn until_phase(&mut self, doing: &'static str, progress: i16, wanted: impl Fn(Phase) -> bool) -> Result<Status, Halt> {
         let proxy = self.proxy()?;
         let until = self.until();
-        let mut away = None;
         loop {
+            let mut away = None;
             match proxy.status().await {
                 Ok(status) => {
                     if let Some(failure) = status.failure {
@@ -200,7 +200,6 @@ impl Run<'_> {
                         return Ok(status);
                     }
                     self.tell(&status.message.chars().take(500).collect::<String>(), progress).await?;
-                    away = None;
                 }
                 Err(ProxyError::Away(detail)) => {
                     self.check_pod().await?;
