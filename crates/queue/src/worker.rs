@@ -64,14 +64,15 @@ pub async fn work(pool: PgPool, queue: Queue, name: String, handler: Arc<dyn Han
     }
 }
 
-async fn run_worker(
+/// A boxed future of owned values: the compiler cannot see of apalis' own that it may move between threads once it is part of another.
+fn run_worker(
     pool: &PgPool,
     queue: Queue,
     name: &str,
     handler: Arc<dyn Handler>,
     concurrency: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), WorkerError> {
+) -> BoxFuture<'static, Result<(), WorkerError>> {
     // One at a time, so that a worker never holds jobs that another could run.
     let config = Config::default().queue(queue.as_str()).heartbeat_interval(HEARTBEAT).missed_heartbeats(MISSED_HEARTBEATS).batch_size(1);
     let backend = PostgresStorage::<Envelope>::new(pool).with_config(config).with_pubsub().poll_with_interval(POLL);
@@ -81,8 +82,13 @@ async fn run_worker(
         async move { context.deliver(envelope).await }
     };
     let worker = WorkerBuilder::new(name.to_owned()).backend(backend).concurrency(concurrency).build(service);
-    worker.run_until(shutdown.map(Ok::<(), WorkerError>)).await
+    worker.run_until(shutdown.map(Ok::<(), WorkerError>)).boxed()
 }
+
+/// The queue itself could not be written; apalis runs the job again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct NotWritten(anyhow::Error);
 
 #[derive(Clone)]
 struct Delivery {
@@ -92,7 +98,7 @@ struct Delivery {
 
 impl Delivery {
     /// Runs one job to its end, whatever that is. An error means that the queue itself could not be written.
-    async fn deliver(&self, envelope: Envelope) -> Result<(), BoxDynError> {
+    async fn deliver(&self, envelope: Envelope) -> Result<(), NotWritten> {
         let (handler, job, queued_at) = (self.handler.clone(), envelope.job.clone(), envelope.queued_at);
         // In a task of its own, so that a job that computes does not hold up the heartbeat; dropping the set ends the task.
         let mut running = JoinSet::new();
@@ -106,7 +112,7 @@ impl Delivery {
             Ok(()) => {}
             Err(JobError::Fail(error)) => self.handler.gave_up(envelope.job, format!("{error:#}")).await,
             Err(JobError::Retry(error)) if envelope.retries >= RETRIES_MAX => self.handler.gave_up(envelope.job, format!("{error:#}")).await,
-            Err(JobError::Retry(error)) => self.again(envelope, &error).await?,
+            Err(JobError::Retry(error)) => self.again(envelope, &error).await.map_err(NotWritten)?,
         }
         Ok(())
     }
