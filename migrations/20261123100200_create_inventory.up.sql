@@ -14,12 +14,15 @@ CREATE TABLE providers (
     refresh_millis BIGINT,
     refresh_error TEXT NOT NULL DEFAULT '',
     seen_at TIMESTAMPTZ,
+    positions JSONB NOT NULL DEFAULT '{}',
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL
 );
 CREATE UNIQUE INDEX providers_name ON providers (LOWER(name));
 COMMENT ON TABLE providers IS 'Clusters that Tidewaiter manages. Written by inventory.';
 COMMENT ON COLUMN providers.credentials IS 'inventory::provider::Connection as JSON, sealed by model::Sealer';
+COMMENT ON COLUMN providers.positions IS 'per kind, the resource version up to which its objects are in the tables; where watching goes on';
+COMMENT ON COLUMN providers.updated_at IS 'when a person last changed name, kind or connection; watchers compare it';
 COMMENT ON COLUMN providers.seen_at IS 'when its watches last heard anything, a bookmark included';
 
 CREATE TABLE projects (
@@ -30,7 +33,7 @@ CREATE TABLE projects (
     display_name TEXT NOT NULL DEFAULT '',
     phase TEXT NOT NULL DEFAULT '',
     labels JSONB NOT NULL DEFAULT '{}',
-    resource_version TEXT NOT NULL DEFAULT '',
+    resource_version BIGINT NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL,
     first_seen_at TIMESTAMPTZ NOT NULL,
     archived_at TIMESTAMPTZ,
@@ -38,6 +41,7 @@ CREATE TABLE projects (
 );
 CREATE INDEX projects_name ON projects (name, id) WHERE archived_at IS NULL;
 CREATE INDEX projects_provider ON projects (provider_id, name);
+COMMENT ON COLUMN projects.resource_version IS 'metadata.resourceVersion; an older one never overwrites a newer one';
 COMMENT ON TABLE projects IS 'Namespaces (Kubernetes) and projects (OpenShift). Written by inventory.';
 
 CREATE TABLE nodes (
@@ -58,7 +62,7 @@ CREATE TABLE nodes (
     pods_max BIGINT NOT NULL DEFAULT 0,
     labels JSONB NOT NULL DEFAULT '{}',
     conditions JSONB NOT NULL DEFAULT '[]',
-    resource_version TEXT NOT NULL DEFAULT '',
+    resource_version BIGINT NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL,
     first_seen_at TIMESTAMPTZ NOT NULL,
     archived_at TIMESTAMPTZ,
@@ -121,7 +125,7 @@ CREATE TABLE pods (
     labels JSONB NOT NULL DEFAULT '{}',
     annotations JSONB NOT NULL DEFAULT '{}',
     conditions JSONB NOT NULL DEFAULT '[]',
-    resource_version TEXT NOT NULL DEFAULT '',
+    resource_version BIGINT NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL,
     first_seen_at TIMESTAMPTZ NOT NULL,
     archived_at TIMESTAMPTZ,

@@ -1,0 +1,221 @@
+//! Why a provider cannot be used, told apart, each with what to do.
+
+use rustls::CertificateError;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// The sort of a [`ConnectError`]; all but `Input` are a status of `providers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// What was typed cannot be right; nothing was sent.
+    Input,
+    /// The name does not resolve, or what answers is no Kubernetes API server.
+    WrongAddress,
+    /// Nobody answers.
+    Unreachable,
+    /// The server's certificate is not trusted, or the client's was refused.
+    Tls,
+    /// The login was refused.
+    Login,
+    /// Logged in, but not allowed what Tidewaiter needs.
+    Permissions,
+    /// Anything else.
+    Error,
+}
+
+impl Reason {
+    /// As stored in `providers.status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongAddress => "wrong_address",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Login => "login",
+            Self::Permissions => "permissions",
+            Self::Input | Self::Error => "error",
+        }
+    }
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectError {
+    /// The sort of failure.
+    pub reason: Reason,
+    /// One sentence: what happened.
+    pub message: String,
+    /// One sentence: what to do about it.
+    pub advice: String,
+    /// With `Reason::Permissions`: what is not allowed, e.g. `list pods in all namespaces`. Empty otherwise.
+    pub missing: Vec<String>,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.message, self.advice)
+    }
+}
+
+impl StdError for ConnectError {}
+
+impl ConnectError {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), advice: advice.into(), missing: Vec::new() }
+    }
+
+    pub(crate) fn input(message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Reason::Input, message, advice)
+    }
+
+    pub(crate) fn timeout(server: &str, secs: u64) -> Self {
+        Self::new(Reason::Unreachable, format!("{server} did not answer within {secs} seconds."), UNREACHABLE)
+    }
+
+    pub(crate) fn not_kubernetes(server: &str) -> Self {
+        Self::new(
+            Reason::WrongAddress,
+            format!("What answers at {server} is not a Kubernetes API server."),
+            "Check host, port and path; `kubectl cluster-info` prints the right address.",
+        )
+    }
+
+    pub(crate) fn permissions(missing: Vec<String>) -> Self {
+        let message = format!("The login works, but it is not allowed to: {}.", missing.join("; "));
+        Self { missing, ..Self::new(Reason::Permissions, message, "Apply config/kubernetes-provider.yaml to the cluster; it grants exactly what Tidewaiter needs.") }
+    }
+}
+
+const UNREACHABLE: &str = "Check that the API server runs, and that no firewall stands between it and this server.";
+const CHECK_LOGIN: &str = "Check that the token or certificate belongs to this cluster and has not expired or been revoked; config/kubernetes-provider.yaml makes one that lasts.";
+
+/// What a failed call to the API server at `server` means.
+pub(crate) fn explain(error: &kube::Error, server: &str) -> ConnectError {
+    if let kube::Error::Api(status) = error {
+        return of_status(status, server);
+    }
+    if matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
+        return ConnectError::not_kubernetes(server);
+    }
+    of_chain(error, server)
+}
+
+fn of_status(status: &kube::core::Status, server: &str) -> ConnectError {
+    match status.code {
+        401 => ConnectError::new(Reason::Login, format!("{server} refused the login."), CHECK_LOGIN),
+        403 if status.message.contains("system:anonymous") => {
+            ConnectError::new(Reason::Login, format!("{server} did not recognise the login and treats Tidewaiter as anonymous."), CHECK_LOGIN)
+        }
+        403 => ConnectError::permissions(vec![status.message.clone()]),
+        429 | 500..=599 => ConnectError::new(
+            Reason::Unreachable,
+            format!("{server} answers that it cannot work now: {}.", brief(&status.message)),
+            "Look at the state of the cluster's control plane; Tidewaiter tries again by itself.",
+        ),
+        404 | 405 | 400 | 301..=399 => ConnectError::not_kubernetes(server),
+        code => ConnectError::new(Reason::Error, format!("{server} answers with status {code}: {}.", brief(&status.message)), "Look into the API server's log for the request."),
+    }
+}
+
+/// The first cause in the chain that tells something definite.
+fn of_chain(error: &(dyn StdError + 'static), server: &str) -> ConnectError {
+    let mut texts = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = of_cause(cause, server) {
+            return found;
+        }
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    let last = texts.last().map(String::as_str).unwrap_or_default();
+    if texts.iter().any(|text| text.contains("dns error")) {
+        let message = format!("The name of {server} cannot be resolved: {}.", brief(last));
+        return ConnectError::new(Reason::WrongAddress, message, "Check the host name, or give the API server's IP address.");
+    }
+    if texts.iter().any(|text| text.contains("invalid HTTP")) {
+        return ConnectError::not_kubernetes(server);
+    }
+    ConnectError::new(Reason::Unreachable, format!("The connection to {server} failed: {}.", brief(last)), UNREACHABLE)
+}
+
+fn of_cause(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectError> {
+    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        return Some(of_tls(tls, server));
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    // An io::Error's own cause is not part of source() when it wraps another error.
+    if let Some(inner) = io.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(of_tls(tls, server));
+        }
+        if let Some(found) = inner.downcast_ref::<io::Error>().and_then(|inner| of_io(inner.kind(), server)) {
+            return Some(found);
+        }
+    }
+    of_io(io.kind(), server)
+}
+
+fn of_io(kind: io::ErrorKind, server: &str) -> Option<ConnectError> {
+    let what = match kind {
+        io::ErrorKind::ConnectionRefused => "refused the connection: nothing listens there",
+        io::ErrorKind::TimedOut => "did not answer in time",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "cannot be reached from this server's network",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "broke the connection off",
+        _ => return None,
+    };
+    Some(ConnectError::new(Reason::Unreachable, format!("{server} {what}."), UNREACHABLE))
+}
+
+fn of_tls(error: &rustls::Error, server: &str) -> ConnectError {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, PeerIncompatible};
+    let (what, advice) = match error {
+        InvalidMessage(_) => {
+            return ConnectError::new(
+                Reason::WrongAddress,
+                format!("What answers at {server} does not speak TLS."),
+                "Check the port; an API server listens with TLS, usually on 6443.",
+            );
+        }
+        InvalidCertificate(certificate) => of_certificate(certificate),
+        AlertReceived(alert) => (
+            format!("refused the TLS handshake ({alert:?})"),
+            "If the login is a client certificate, it may have expired or belong to another cluster.",
+        ),
+        PeerIncompatible(_) => ("offers no TLS version that is safe to use (1.2 or newer is needed)".into(), "Renew the TLS settings of the API server."),
+        other => (format!("failed the TLS handshake: {other}"), "Check host and port."),
+    };
+    ConnectError::new(Reason::Tls, format!("{server} {what}."), advice)
+}
+
+fn of_certificate(error: &CertificateError) -> (String, &'static str) {
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+            "has a certificate from an authority that is not trusted here".into(),
+            "Give the cluster's own CA certificate (certificate-authority-data in a kubeconfig, or ca.crt of a ServiceAccount's secret).",
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            format!("has a certificate that has expired ({error})"),
+            "Renew the API server's certificate; if it is valid, check this server's clock.",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (format!("has a certificate that is not valid yet ({error})"), "Check this server's clock.")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("has a certificate for another name ({error})"),
+            "Use an address that the certificate names, or a kubeconfig with tls-server-name.",
+        ),
+        CertificateError::Revoked => ("has a certificate that was revoked".into(), "Renew the API server's certificate."),
+        other => (
+            format!("has a certificate that cannot be accepted ({other})"),
+            "Give the cluster's own CA certificate, and check that the server presents one made for servers.",
+        ),
+    }
+}
+
+/// One line of at most 300 characters, without a full stop at its end.
+fn brief(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = line.chars().take(300).collect();
+    short.trim_end_matches('.').to_owned()
+}

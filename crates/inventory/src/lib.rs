@@ -1,0 +1,61 @@
+#![doc = include_str!("../README.md")]
+
+pub mod connection;
+pub mod failure;
+mod kubeconfig;
+mod parse;
+mod permissions;
+mod positions;
+pub mod provider;
+pub mod reference;
+mod read;
+mod refresh;
+mod rows;
+mod save;
+mod shape;
+mod status;
+mod supervisor;
+mod validate;
+mod watch;
+
+pub use connection::{Auth, Connection, Kind, client};
+pub use failure::{ConnectError, Reason};
+pub use refresh::refresh;
+pub use supervisor::watch_all;
+pub use validate::{Validated, validate, validate_stored};
+
+use model::ids::ServerId;
+use model::{Clock, Sealer};
+use sqlx::PgPool;
+
+/// What refreshing and watching need.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Tidewaiter's database.
+    pub pool: PgPool,
+    /// Where timestamps come from.
+    pub clock: Clock,
+    /// Opens the stored credentials.
+    pub sealer: Sealer,
+    /// Section `[inventory]` of the settings.
+    pub settings: Settings,
+    /// The server this runs on; its role `ems_inventory` decides whether it watches.
+    pub server: ServerId,
+}
+
+/// Section `[inventory]` of the settings, and the namespace of `[smartstate]`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many objects to ask of the API server at once.
+    pub page_size: u32,
+    /// After how many seconds a watched provider is read again in full.
+    pub refresh_interval_secs: u64,
+    /// The namespace of Tidewaiter's own scan pods, which are no part of the inventory.
+    pub scan_namespace: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { page_size: 500, refresh_interval_secs: 86_400, scan_namespace: "tidewaiter".into() }
+    }
+}

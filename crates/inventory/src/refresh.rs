@@ -1,0 +1,135 @@
+//! One full refresh, as a job or before watching.
+
+use crate::read::{Reader, Trouble};
+use crate::{Inventory, positions, provider, save, shape, status, validate};
+use anyhow::Context;
+use model::ids::{ProviderId, TaskId};
+use queue::JobError;
+use queue::task::{self, TaskState, TaskStatus, Update};
+use shape::Object as _;
+use sqlx::{ConnectOptions as _, PgConnection};
+
+/// Of Postgres' two-number advisory locks, the class of those that refresh a provider.
+const REFRESH_LOCK: i32 = 0x5457_0002;
+
+/// Runs the job `RefreshProvider`: reads everything, and ends the task (if there is one) with what was found or what is wrong.
+///
+/// # Errors
+/// `Retry` for Tidewaiter's own trouble (the database). A provider that cannot be used is no error of the job: it is in the provider's status and the task.
+pub async fn refresh(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Result<(), JobError> {
+    announce(ctx, task).await.map_err(JobError::retry)?;
+    let _lock = lock(ctx, provider).await.map_err(JobError::retry)?;
+    let outcome = read(ctx, provider, task).await;
+    finish(ctx, provider, task, outcome).await.map_err(JobError::retry)
+}
+
+/// Reads everything unless somebody else has done so while this waited for its turn; for a watch that has no positions.
+pub(crate) async fn refresh_if_needed(ctx: &Inventory, provider: ProviderId) -> Result<(), Trouble> {
+    let _lock = lock(ctx, provider).await?;
+    let mut conn = ctx.pool.acquire().await?;
+    let known = positions::find(&mut conn, provider).await?;
+    drop(conn);
+    if [shape::Namespace::PLURAL, shape::Node::PLURAL, shape::Pod::PLURAL].iter().all(|kind| known.contains_key(*kind)) {
+        return Ok(());
+    }
+    read(ctx, provider, None).await
+}
+
+/// Only one refresh of a provider at a time. The lock lives on a connection of its own, which ends with it whatever happens.
+async fn lock(ctx: &Inventory, provider: ProviderId) -> anyhow::Result<PgConnection> {
+    let mut conn = ctx.pool.connect_options().connect().await.context("connecting to Postgres")?;
+    sqlx::query!("SELECT pg_advisory_lock($1, $2)", REFRESH_LOCK, save::lock_key(provider)).fetch_one(&mut conn).await?;
+    Ok(conn)
+}
+
+async fn announce(ctx: &Inventory, task: Option<TaskId>) -> anyhow::Result<()> {
+    let Some(task) = task else { return Ok(()) };
+    let mut conn = ctx.pool.acquire().await?;
+    let server = sqlx::query_scalar!("SELECT name FROM servers WHERE id = $1", ctx.server.0).fetch_optional(&mut *conn).await?;
+    let update = Update { state: Some(TaskState::Active), message: Some("Connecting to the provider".into()), server, ..Update::default() };
+    task::set(&mut conn, &ctx.clock, task, update).await?;
+    Ok(())
+}
+
+/// Reads everything and writes how it went to the provider's row.
+async fn read(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Result<(), Trouble> {
+    let started = std::time::Instant::now();
+    let mut conn = ctx.pool.acquire().await?;
+    // Gone in the meantime: nothing to read, nothing to report.
+    let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Ok(()) };
+    sqlx::query!("UPDATE providers SET refresh_started_at = $2 WHERE id = $1", provider.0, ctx.clock.now()).execute(&mut *conn).await?;
+    drop(conn);
+    let outcome = match validate::connect(&connection).await {
+        Ok(client) => {
+            let reader = Reader { ctx, provider, client, server: connection.server };
+            read_with(&reader, task).await
+        }
+        Err(error) => Err(Trouble::Provider(error)),
+    };
+    let mut conn = ctx.pool.acquire().await?;
+    match &outcome {
+        Ok(()) => {
+            let millis = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+            sqlx::query!(
+                "UPDATE providers SET refreshed_at = $2, refresh_millis = $3, refresh_error = '', seen_at = $2 WHERE id = $1",
+                provider.0,
+                ctx.clock.now(),
+                millis
+            )
+            .execute(&mut *conn)
+            .await?;
+            status::ok(&mut conn, &ctx.clock, provider).await?;
+        }
+        Err(Trouble::Provider(error)) => {
+            sqlx::query!("UPDATE providers SET refresh_error = $2 WHERE id = $1", provider.0, error.to_string()).execute(&mut *conn).await?;
+            status::failed(&mut conn, &ctx.clock, provider, error).await?;
+        }
+        Err(_) => {}
+    }
+    outcome
+}
+
+async fn read_with(reader: &Reader<'_>, task: Option<TaskId>) -> Result<(), Trouble> {
+    let version = validate::version(&reader.client, &reader.server).await.map_err(Trouble::Provider)?;
+    let mut conn = reader.ctx.pool.acquire().await?;
+    status::version(&mut conn, reader.provider, &version).await?;
+    drop(conn);
+    reader.read_all(task).await
+}
+
+/// Ends the task. Gives the trouble back only when it is Tidewaiter's own.
+async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, outcome: Result<(), Trouble>) -> anyhow::Result<()> {
+    if let Err(Trouble::Internal(error)) = outcome {
+        return Err(error);
+    }
+    let Some(task) = task else { return Ok(()) };
+    let mut conn = ctx.pool.acquire().await?;
+    let (status, message, code, advice) = match outcome {
+        Err(Trouble::Provider(error)) => (TaskStatus::Error, error.message, error.reason.as_str(), error.advice),
+        Err(Trouble::Cancelled) => (TaskStatus::Cancelled, "Cancelled; what had been read so far is kept".to_owned(), "cancelled", String::new()),
+        _ => (TaskStatus::Ok, found(&mut conn, provider).await?, "", String::new()),
+    };
+    task::finish(&mut conn, &ctx.clock, task, status, &message, code, &advice).await?;
+    Ok(())
+}
+
+/// E.g. `Found 12 images in 40 pods of 6 projects on 2 nodes`.
+async fn found(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<String> {
+    let counts = sqlx::query!(
+        r#"SELECT (SELECT COUNT(*) FROM container_images WHERE provider_id = $1 AND archived_at IS NULL) AS "images!",
+                  (SELECT COUNT(*) FROM pods WHERE provider_id = $1 AND archived_at IS NULL) AS "pods!",
+                  (SELECT COUNT(*) FROM projects WHERE provider_id = $1 AND archived_at IS NULL) AS "projects!",
+                  (SELECT COUNT(*) FROM nodes WHERE provider_id = $1 AND archived_at IS NULL) AS "nodes!""#,
+        provider.0
+    )
+    .fetch_one(conn)
+    .await?;
+    let some = |count: i64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    Ok(format!(
+        "Found {} in {} of {} on {}",
+        some(counts.images, "image"),
+        some(counts.pods, "pod"),
+        some(counts.projects, "project"),
+        some(counts.nodes, "node")
+    ))
+}

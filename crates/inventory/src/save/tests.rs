@@ -1,0 +1,186 @@
+use super::*;
+use crate::rows::{Container, Image, Pod, Project};
+use serde_json::json;
+use sqlx::PgPool;
+
+const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+fn project(name: &str, version: i64) -> Project {
+    Project {
+        uid: format!("uid-{name}"),
+        name: name.into(),
+        display_name: String::new(),
+        phase: "Active".into(),
+        labels: json!({}),
+        resource_version: version,
+        created_at: now(),
+        gone: false,
+    }
+}
+
+fn image(name: &str, digest: &str) -> Image {
+    Image { registry: "registry.example.org:5000".into(), name: name.into(), digest: digest.into(), tag: "1".into() }
+}
+
+fn container(name: &str, image: Option<Image>) -> Container {
+    Container {
+        kind: "container",
+        name: name.into(),
+        image_reference: "registry.example.org:5000/app:1".into(),
+        image,
+        state: "running",
+        reason: String::new(),
+        message: "a NUL \0 inside".into(),
+        exit_code: None,
+        restart_count: 0,
+        ready: true,
+        command: vec!["sleep".into(), "9".into()],
+        resources: json!({}),
+        security: json!({}),
+        started_at: Some(now()),
+        finished_at: None,
+    }
+}
+
+fn pod(name: &str, version: i64, images: &[Option<Image>]) -> Pod {
+    Pod {
+        uid: format!("uid-{name}"),
+        name: name.into(),
+        project: "shop".into(),
+        node: String::new(),
+        phase: "Running".into(),
+        ready: true,
+        reason: String::new(),
+        message: String::new(),
+        restart_policy: "Always".into(),
+        dns_policy: "ClusterFirst".into(),
+        service_account: "default".into(),
+        address: "10.0.0.1".into(),
+        owner_kind: String::new(),
+        owner_name: String::new(),
+        pull_secrets: vec!["registry".into()],
+        labels: json!({ "app": name }),
+        annotations: json!({}),
+        conditions: json!([]),
+        resource_version: version,
+        created_at: now(),
+        gone: false,
+        containers: images.iter().enumerate().map(|(i, image)| container(&format!("c{i}"), image.clone())).collect(),
+    }
+}
+
+async fn provider(pool: &PgPool) -> ProviderId {
+    queue::setup(pool).await.unwrap();
+    let id: i64 = sqlx::query_scalar!(
+        "INSERT INTO providers (name, kind, endpoint, credentials, created_at, updated_at)
+         VALUES ('test', 'kubernetes', 'https://127.0.0.1:1', '', $1, $1)
+         RETURNING id",
+        now()
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    projects(&mut conn, now(), ProviderId(id), &[project("shop", 1)]).await.unwrap();
+    ProviderId(id)
+}
+
+async fn save_pods(pool: &PgPool, provider: ProviderId, rows: &[Pod]) -> usize {
+    let mut tx = begin(pool, provider).await.unwrap();
+    let new = pods(&mut tx, now(), provider, rows).await.unwrap();
+    tx.commit().await.unwrap();
+    new.len()
+}
+
+async fn live_images(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar!("SELECT name FROM container_images WHERE archived_at IS NULL ORDER BY name").fetch_all(pool).await.unwrap()
+}
+
+async fn raised(pool: &PgPool) -> i64 {
+    sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM apalis.jobs"#).fetch_one(pool).await.unwrap()
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_image_that_many_pods_use_is_there_once_and_raised_once(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let rows = [pod("a", 1, &[Some(image("app", A)), Some(image("app", A))]), pod("b", 2, &[Some(image("app", A)), Some(image("db", B)), None])];
+    assert_eq!(save_pods(&pool, provider, &rows).await, 2);
+    assert_eq!(save_pods(&pool, provider, &rows).await, 0, "the same page again changes nothing");
+    assert_eq!(live_images(&pool).await, ["app", "db"]);
+    assert_eq!(raised(&pool).await, 2);
+    let registry = sqlx::query!("SELECT host, port, name FROM image_registries").fetch_one(&pool).await.unwrap();
+    assert_eq!((registry.host.as_str(), registry.port, registry.name.as_str()), ("registry.example.org", Some(5000), "registry.example.org:5000"));
+    let container = sqlx::query!("SELECT message, command FROM containers LIMIT 1").fetch_one(&pool).await.unwrap();
+    assert_eq!((container.message.as_str(), container.command), ("a NUL  inside", vec!["sleep".to_owned(), "9".to_owned()]));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_image_is_archived_with_its_last_pod_and_comes_back_without_a_second_event(pool: PgPool) {
+    let provider = provider(&pool).await;
+    save_pods(&pool, provider, &[pod("a", 1, &[Some(image("app", A))]), pod("b", 1, &[Some(image("app", A))])]).await;
+    save_pods(&pool, provider, &[Pod { gone: true, ..pod("a", 5, &[Some(image("app", A))]) }]).await;
+    assert_eq!(live_images(&pool).await, ["app"], "b still uses it");
+    save_pods(&pool, provider, &[Pod { gone: true, ..pod("b", 6, &[Some(image("app", A))]) }]).await;
+    assert!(live_images(&pool).await.is_empty());
+    save_pods(&pool, provider, &[pod("c", 7, &[Some(image("app", A))])]).await;
+    assert_eq!(live_images(&pool).await, ["app"]);
+    assert_eq!(raised(&pool).await, 1);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_late_page_neither_revives_a_deleted_pod_nor_overwrites_a_newer_one(pool: PgPool) {
+    let provider = provider(&pool).await;
+    save_pods(&pool, provider, &[Pod { gone: true, ..pod("a", 9, &[Some(image("app", A))]) }]).await;
+    save_pods(&pool, provider, &[pod("a", 3, &[Some(image("app", A))])]).await;
+    assert!(live_images(&pool).await.is_empty());
+    save_pods(&pool, provider, &[Pod { phase: "Succeeded".into(), ..pod("b", 9, &[]) }]).await;
+    save_pods(&pool, provider, &[pod("b", 3, &[])]).await;
+    let phase = sqlx::query_scalar!("SELECT phase FROM pods WHERE name = 'b'").fetch_one(&pool).await.unwrap();
+    assert_eq!(phase, "Succeeded");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_sweep_archives_what_the_list_did_not_have_but_nothing_newer_than_the_list(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let rows = [pod("kept", 2, &[Some(image("kept", A))]), pod("gone", 3, &[Some(image("gone", A))]), pod("newer", 20, &[Some(image("newer", A))])];
+    save_pods(&pool, provider, &rows).await;
+    let mut tx = begin(&pool, provider).await.unwrap();
+    sweep_pods(&mut tx, now(), provider, &["uid-kept".to_owned()], 10).await.unwrap();
+    sweep_projects(&mut tx, now(), provider, &["uid-shop".to_owned()], 10).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(live_images(&pool).await, ["kept", "newer"]);
+    let containers = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM containers WHERE archived_at IS NULL"#).fetch_one(&pool).await.unwrap();
+    assert_eq!(containers, 2);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_container_keeps_its_image_while_the_node_forgets_to_report_it(pool: PgPool) {
+    let provider = provider(&pool).await;
+    save_pods(&pool, provider, &[pod("a", 1, &[Some(image("app", A))])]).await;
+    save_pods(&pool, provider, &[pod("a", 2, &[None])]).await;
+    assert_eq!(live_images(&pool).await, ["app"]);
+    let mut edited = pod("a", 3, &[Some(image("app", B))]);
+    edited.containers[0].image_reference = "registry.example.org:5000/app:2".into();
+    save_pods(&pool, provider, &[edited]).await;
+    let digests = sqlx::query_scalar!("SELECT digest FROM container_images WHERE archived_at IS NULL").fetch_all(&pool).await.unwrap();
+    assert_eq!(digests, [B], "the old image is archived when the container's reference changes");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_pod_of_an_unknown_project_waits_until_the_project_is_known(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let stray = Pod { project: "new".into(), ..pod("a", 1, &[Some(image("app", A))]) };
+    save_pods(&pool, provider, std::slice::from_ref(&stray)).await;
+    assert!(live_images(&pool).await.is_empty());
+    let mut conn = pool.acquire().await.unwrap();
+    assert_eq!(unknown_projects(&mut conn, provider, &["new".into(), "shop".into()]).await.unwrap(), ["new"]);
+    projects(&mut conn, now(), provider, &[project("new", 2)]).await.unwrap();
+    drop(conn);
+    save_pods(&pool, provider, &[stray]).await;
+    assert_eq!(live_images(&pool).await, ["app"]);
+}

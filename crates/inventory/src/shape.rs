@@ -1,0 +1,240 @@
+//! The parts of Kubernetes' objects that Tidewaiter reads. Shapes of our own, since the full ones cost several times the memory and time of a big list
+//! (managedFields, volumes, environment), which nothing here looks at.
+//!
+//! Source: <https://kubernetes.io/docs/reference/kubernetes-api/>
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A kind of object that is listed and watched across all namespaces.
+pub(crate) trait Object: DeserializeOwned + Clone + Send + 'static {
+    /// Path of its list.
+    const PATH: &'static str;
+    /// Its key in `providers.positions`, and what progress calls it.
+    const PLURAL: &'static str;
+    fn metadata(&self) -> &Metadata;
+}
+
+/// One page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+pub(crate) struct Page<T> {
+    #[serde(default)]
+    pub(crate) metadata: PageMetadata,
+    #[serde(default = "Vec::new", deserialize_with = "null_as_default")]
+    pub(crate) items: Vec<T>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PageMetadata {
+    pub(crate) resource_version: String,
+    #[serde(rename = "continue")]
+    pub(crate) next: String,
+    pub(crate) remaining_item_count: Option<i64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Metadata {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) resource_version: String,
+    pub(crate) creation_timestamp: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) owner_references: Vec<Owner>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Owner {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) controller: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Namespace {
+    pub(crate) metadata: Metadata,
+    pub(crate) status: NamespaceStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NamespaceStatus {
+    pub(crate) phase: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Node {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: NodeSpec,
+    pub(crate) status: NodeStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeSpec {
+    pub(crate) unschedulable: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct NodeStatus {
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) allocatable: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) conditions: Vec<Value>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) node_info: NodeInfo,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Address {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct NodeInfo {
+    pub(crate) architecture: String,
+    pub(crate) os_image: String,
+    pub(crate) kernel_version: String,
+    pub(crate) container_runtime_version: String,
+    pub(crate) kubelet_version: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Pod {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: PodSpec,
+    pub(crate) status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodSpec {
+    pub(crate) node_name: String,
+    pub(crate) restart_policy: String,
+    pub(crate) dns_policy: String,
+    pub(crate) service_account_name: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) image_pull_secrets: Vec<LocalReference>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) containers: Vec<ContainerSpec>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) init_containers: Vec<ContainerSpec>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) ephemeral_containers: Vec<ContainerSpec>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LocalReference {
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerSpec {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) command: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) args: Vec<String>,
+    pub(crate) resources: Value,
+    pub(crate) security_context: Value,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodStatus {
+    pub(crate) phase: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    #[serde(rename = "podIP")]
+    pub(crate) pod_ip: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) conditions: Vec<Value>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) init_container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerStatus {
+    pub(crate) name: String,
+    #[serde(rename = "imageID")]
+    pub(crate) image_id: String,
+    pub(crate) ready: bool,
+    pub(crate) restart_count: i32,
+    pub(crate) state: State,
+}
+
+/// One of the three at most.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct State {
+    pub(crate) waiting: Option<StateDetail>,
+    pub(crate) running: Option<StateDetail>,
+    pub(crate) terminated: Option<StateDetail>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct StateDetail {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
+}
+
+impl Object for Namespace {
+    const PATH: &'static str = "/api/v1/namespaces";
+    const PLURAL: &'static str = "projects";
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Object for Node {
+    const PATH: &'static str = "/api/v1/nodes";
+    const PLURAL: &'static str = "nodes";
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Object for Pod {
+    const PATH: &'static str = "/api/v1/pods";
+    const PLURAL: &'static str = "pods";
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+/// Go writes an empty list as null here and there.
+fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
