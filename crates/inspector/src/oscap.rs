@@ -1,0 +1,203 @@
+//! Running OpenSCAP on an unpacked image as an ordinary user, and turning what it says into a layer of the report.
+//!
+//! OpenSCAP is not trusted to end, to stay small, or to admit what it could not do: it runs in a process group of its own under limits, and what it needs is
+//! checked before and after.
+
+mod command;
+mod html;
+mod prepare;
+mod process;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use anyhow::Context as _;
+use process::{Ended, Limits};
+use scap::evaluation::{ArfError, Evaluation};
+use scap::protocol::{Request, Source};
+use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, Outcome, PackageDatabase};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Where the streams of the SCAP Security Guide lie in the inspector's image.
+const BAKED_CONTENT: &str = "/usr/share/tidewaiter/ssg";
+
+/// An unpacked image, ready to be evaluated.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The image's root; its links never lead out of it.
+    pub root: PathBuf,
+    /// fakeroot's state: owners and modes of the files in `root`.
+    pub state_file: PathBuf,
+    /// For temporary files of an evaluation.
+    pub work: PathBuf,
+    /// Content files, each named by the SHA-256 of its bytes.
+    pub content_dir: PathBuf,
+    /// Gets `{layer}.arf.zst` and `{layer}.html.zst`.
+    pub results_dir: PathBuf,
+    /// `registry/name@sha256:…`, written into the result.
+    pub image: String,
+    /// The image's environment, `NAME=VALUE` each.
+    pub env: Vec<String>,
+    pub os: Option<OperatingSystem>,
+    pub package_database: PackageDatabase,
+    /// Told in words how far the evaluation is.
+    pub progress: watch::Sender<String>,
+}
+
+/// Evaluates one layer. It never fails as a whole: what goes wrong is the layer's state and reason.
+///
+/// Writes the raw result (an ARF, or OVAL results) and, when it can be made, the HTML report to `target.results_dir`.
+pub async fn evaluate(request: &Request, target: &Target) -> LayerReport {
+    let started = Instant::now();
+    let mut report = LayerReport {
+        layer: request.layer,
+        state: LayerState::Failed,
+        reason: String::new(),
+        profile: request.profile.clone(),
+        content: request.title.clone(),
+        rules: Vec::new(),
+        has_arf: false,
+        has_html: false,
+        html_reason: String::new(),
+        duration_ms: 0,
+    };
+    match obstacle(request, target) {
+        Some((state, reason)) => (report.state, report.reason) = (state, reason),
+        None => {
+            if let Err(e) = run(request, target, &mut report).await {
+                tracing::warn!(layer = request.layer.as_str(), "evaluation failed: {e:#}");
+                report.reason = format!("The evaluation could not be run: {e:#}.");
+            }
+        }
+    }
+    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report
+}
+
+/// Why `request` must not be run at all.
+fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> {
+    if request.source.is_none() {
+        let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
+        return Some((LayerState::NotCovered, reason.to_owned()));
+    }
+    if !request.needs_packages {
+        return None;
+    }
+    let reason = match &target.package_database {
+        PackageDatabase::Read { .. } => return None,
+        PackageDatabase::Absent => {
+            "The image has no package database that is known here (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
+        }
+        PackageDatabase::Unreadable { path, reason } => {
+            format!("The package database /{path} cannot be read ({reason}), and this content checks packages: every check would seem to pass.")
+        }
+    };
+    Some((LayerState::NotPossible, reason))
+}
+
+async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> anyhow::Result<()> {
+    let Some(source) = &request.source else { return Ok(()) };
+    let workspace = command::Workspace::new(target).context("preparing the work folder")?;
+    prepare::complete(&target.root).context("preparing the image's root")?;
+    let content = content_path(source, target);
+    anyhow::ensure!(content.is_file(), "its content is missing");
+    let invocation = command::evaluation(request, source, &content, target, &workspace);
+    let limits = Limits { wall: Duration::from_secs(request.limit_secs.max(1)) };
+    let layer = request.layer;
+    let progress = target.progress.clone();
+    let mut evaluated = 0u32;
+    let ended = process::run(invocation, &workspace.home, limits, move |line| {
+        if verdict::is_progress(line) {
+            evaluated += 1;
+            progress.send_replace(format!("{}: {evaluated} rules", layer.as_str()));
+        }
+    })
+    .await?;
+    if let Err(reason) = verdict::judge(request, &ended) {
+        report.reason = reason;
+        return Ok(());
+    }
+    match read_result(source, &workspace.result).await? {
+        Ok(evaluation) => accept(evaluation, &ended, report),
+        Err(e) => {
+            report.reason = format!("OpenSCAP ended well but its result cannot be used: {e}.");
+            return Ok(());
+        }
+    }
+    store(request, source, target, &workspace, report).await
+}
+
+/// Where the content lies. Both names come from the server: neither may be a path.
+fn content_path(source: &Source, target: &Target) -> PathBuf {
+    let name = |name: &str| Path::new(name).file_name().unwrap_or_default().to_owned();
+    match source {
+        Source::DataStream { sha256 } | Source::Oval { sha256 } => target.content_dir.join(name(sha256)),
+        Source::Baked { file } => Path::new(BAKED_CONTENT).join(name(file)),
+    }
+}
+
+async fn read_result(source: &Source, path: &Path) -> anyhow::Result<Result<Evaluation, ArfError>> {
+    let (path, oval) = (path.to_owned(), matches!(source, Source::Oval { .. }));
+    tokio::task::spawn_blocking(move || {
+        let input = BufReader::with_capacity(1 << 16, File::open(&path).context("opening OpenSCAP's result")?);
+        Ok(if oval { scap::oval::parse(input) } else { scap::arf::parse(input) })
+    })
+    .await?
+}
+
+fn accept(evaluation: Evaluation, ended: &Ended, report: &mut LayerReport) {
+    let nothing_applies = evaluation.rules.iter().all(|rule| rule.outcome == Outcome::NotApplicable);
+    report.state = LayerState::Evaluated;
+    report.reason = match (evaluation.rules.is_empty(), nothing_applies) {
+        (true, _) => "The content holds no rule to evaluate.".to_owned(),
+        (_, true) => format!("None of the {} rules applies to this image: the content is probably made for another system.", evaluation.rules.len()),
+        _ => verdict::warnings(&ended.stderr),
+    };
+    if !evaluation.title.is_empty() {
+        report.content = evaluation.title;
+    }
+    if !evaluation.profile.is_empty() {
+        report.profile = evaluation.profile;
+    }
+    report.rules = evaluation.rules;
+}
+
+/// Keeps the raw result first; only then is the HTML tried, whose failure costs nothing else.
+async fn store(request: &Request, source: &Source, target: &Target, workspace: &command::Workspace, report: &mut LayerReport) -> anyhow::Result<()> {
+    let layer = request.layer;
+    match compress(workspace.result.clone(), stored(target, layer, "arf")).await {
+        Ok(()) => report.has_arf = true,
+        Err(e) => tracing::warn!("the raw result could not be kept: {e:#}"),
+    }
+    target.progress.send_replace(format!("{}: report", layer.as_str()));
+    let made = html::make(source, report.rules.len(), target, workspace).await;
+    let kept = match made {
+        Ok(page) => compress(page, stored(target, layer, "html")).await.map_err(|e| format!("{e:#}")),
+        Err(reason) => Err(reason),
+    };
+    match kept {
+        Ok(()) => report.has_html = true,
+        Err(reason) => report.html_reason = reason,
+    }
+    Ok(())
+}
+
+fn stored(target: &Target, layer: Layer, kind: &str) -> PathBuf {
+    target.results_dir.join(format!("{}.{kind}.zst", layer.as_str()))
+}
+
+/// Writes `from` as zstd to `to`, which appears only when it is whole.
+async fn compress(from: PathBuf, to: PathBuf) -> anyhow::Result<()> {
+    const LEVEL: i32 = 3;
+    tokio::task::spawn_blocking(move || {
+        let partial = to.with_extension("partial");
+        zstd::stream::copy_encode(File::open(&from)?, File::create(&partial)?, LEVEL)?;
+        std::fs::rename(&partial, &to)
+    })
+    .await?
+    .context("compressing a result")
+}

@@ -1,0 +1,262 @@
+use super::{Target, evaluate};
+use flate2::read::GzDecoder;
+use scap::protocol::{Request, Source};
+use scap::report::{Layer, LayerReport, LayerState, Outcome, PackageDatabase, Severity};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use tokio::sync::watch;
+
+/// An unpacked image with everything around it, as the inspector leaves it before the evaluation.
+struct Bench {
+    target: Target,
+    messages: watch::Receiver<String>,
+    dir: tempfile::TempDir,
+}
+
+fn testdata(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
+}
+
+impl Bench {
+    /// Unpacks `archive`; modes and owners go to the state file alone, and every file is readable for us.
+    fn new(archive: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            dir.path().join(name)
+        };
+        let (progress, messages) = watch::channel(String::new());
+        let mut target = Target {
+            root: at("root"),
+            state_file: dir.path().join("state"),
+            work: at("work"),
+            content_dir: at("content"),
+            results_dir: at("results"),
+            image: "registry.example/sample@sha256:00".into(),
+            env: vec!["PATH=/usr/bin:/bin".into()],
+            os: None,
+            package_database: PackageDatabase::Absent,
+            progress,
+        };
+        fs::write(&target.state_file, unpack(archive, &target.root)).unwrap();
+        target.os = crate::os::read(&target.root);
+        target.package_database = crate::packages::read(&target.root).0;
+        Self { target, messages, dir }
+    }
+
+    fn content(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.target.content_dir.join(name), bytes).unwrap();
+    }
+
+    fn sample(&self) -> Request {
+        self.content("aa", &fs::read(testdata("sample-ds.xml.bz2")).unwrap());
+        request(Source::DataStream { sha256: "aa".into() })
+    }
+
+    fn stored(&self, name: &str) -> Vec<u8> {
+        zstd::decode_all(File::open(self.target.results_dir.join(name)).unwrap()).unwrap()
+    }
+}
+
+fn request(source: Source) -> Request {
+    Request {
+        layer: Layer::Benchmark,
+        source: Some(source),
+        reason: String::new(),
+        profile: String::new(),
+        title: "Sample".into(),
+        needs_packages: true,
+        limit_secs: 60,
+    }
+}
+
+fn unpack(archive: &str, root: &Path) -> String {
+    let mut state = String::new();
+    let mut seen = HashSet::new();
+    let mut tar = tar::Archive::new(GzDecoder::new(File::open(testdata(archive)).unwrap()));
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        entry.set_preserve_permissions(false);
+        entry.unpack_in(root).unwrap();
+        let (header, path) = (entry.header(), root.join(entry.path().unwrap()));
+        let kind = match header.entry_type() {
+            tar::EntryType::Directory => 0o040_000,
+            tar::EntryType::Symlink => 0o120_000,
+            _ => 0o100_000,
+        };
+        let file = path.symlink_metadata().unwrap();
+        if seen.insert(file.ino()) {
+            let (mode, uid, gid) = (kind | header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap());
+            writeln!(state, "dev={:x},ino={},mode={mode:o},uid={uid},gid={gid},nlink={},rdev=0", file.dev(), file.ino(), file.nlink()).unwrap();
+        }
+    }
+    state
+}
+
+/// Outcome by short rule name.
+fn outcomes(report: &LayerReport) -> BTreeMap<String, Outcome> {
+    let short = |id: &str| id.trim_start_matches("xccdf_com.example.image_rule_").to_owned();
+    report.rules.iter().map(|rule| (short(&rule.rule_id), rule.outcome)).collect()
+}
+
+/// What fails on the image that was made bad on purpose and passes on the other.
+const BAD: [&str; 15] = [
+    "cve-2099-0001",
+    "cve-2099-0002",
+    "cve-2099-0003",
+    "cve-2099-0004",
+    "cve-2099-0005",
+    "cve-2099-0006",
+    "cve-2099-0007",
+    "cve-2099-0009",
+    "empty_password",
+    "etc_world_writable",
+    "only_root_uid0",
+    "passwd_mode",
+    "passwd_probe",
+    "shadow_mode",
+    "sshd_root_login",
+];
+
+#[tokio::test]
+async fn an_image_with_faults_fails_its_rules_and_a_clean_one_passes_them() {
+    for (archive, expected) in [("debian-12-bad.tar.gz", Outcome::Fail), ("debian-12-tiny.tar.gz", Outcome::Pass)] {
+        let bench = Bench::new(archive);
+        let report = evaluate(&bench.sample(), &bench.target).await;
+        assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
+        let outcomes = outcomes(&report);
+        assert_eq!(outcomes.len(), 30);
+        for rule in BAD {
+            assert_eq!(outcomes[rule], expected, "{rule} on {archive}");
+        }
+        assert_eq!((outcomes["no_suid"], outcomes["passwd_owner"], outcomes["symlink_probe"]), (Outcome::Fail, Outcome::Pass, Outcome::Pass));
+        assert_eq!(outcomes["cve-2099-0011"], Outcome::Fail, "a fault that no version mends");
+        assert_eq!(outcomes["env_probe"], Outcome::Pass, "the image's environment is known");
+        assert!(report.has_arf && report.has_html, "{}", report.html_reason);
+        assert_eq!(scap::arf::parse(&bench.stored("benchmark.arf.zst")[..]).unwrap().rules, report.rules);
+        assert!(String::from_utf8(bench.stored("benchmark.html.zst")).unwrap().contains("<html"));
+        assert_eq!(*bench.messages.borrow(), "benchmark: report");
+        assert_eq!(fs::read_dir(&bench.target.work).unwrap().count(), 0, "the work folder is clean again");
+    }
+}
+
+#[tokio::test]
+async fn oval_definitions_are_evaluated_and_judged_by_their_class() {
+    let bench = Bench::new("debian-12-bad.tar.gz");
+    bench.content("bb", &fs::read(testdata("sample-oval.xml.bz2")).unwrap());
+    let request = Request { layer: Layer::Vulnerabilities, ..request(Source::Oval { sha256: "bb".into() }) };
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
+    let rule = |id: &str| report.rules.iter().find(|rule| rule.rule_id == format!("oval:com.example.image:def:{id}")).unwrap();
+    assert_eq!((rule("1").outcome, rule("8").outcome, rule("900003").outcome, rule("900001").outcome), (Outcome::Fail, Outcome::Pass, Outcome::Pass, Outcome::Fail));
+    assert_eq!(rule("2").severity, Severity::Critical);
+    assert_eq!(rule("1").fix, "Upgrade bash to 5.2.15-2 or later.");
+    assert!(report.has_arf && report.has_html, "{}", report.html_reason);
+    assert!(bench.stored("vulnerabilities.arf.zst").starts_with(b"<?xml"));
+}
+
+#[tokio::test]
+async fn content_that_cannot_be_evaluated_fails_the_layer_with_a_reason() {
+    let bench = Bench::new("debian-12-tiny.tar.gz");
+    let unknown = evaluate(&Request { profile: "nope".into(), ..bench.sample() }, &bench.target).await;
+    assert_eq!((unknown.state, unknown.reason.as_str()), (LayerState::Failed, "The content has no profile \"nope\"."));
+
+    let whole = fs::read(testdata("sample-ds.xml.bz2")).unwrap();
+    bench.content("cc", &whole[..whole.len() / 2]);
+    let cut = evaluate(&request(Source::DataStream { sha256: "cc".into() }), &bench.target).await;
+    assert_eq!(cut.state, LayerState::Failed);
+    assert!(!cut.reason.is_empty() && !cut.has_arf && cut.rules.is_empty());
+
+    let absent = evaluate(&request(Source::DataStream { sha256: "dd".into() }), &bench.target).await;
+    assert_eq!((absent.state, absent.reason.as_str()), (LayerState::Failed, "The evaluation could not be run: its content is missing."));
+}
+
+#[tokio::test]
+async fn scripts_in_content_are_never_executed() {
+    let bench = Bench::new("debian-12-tiny.tar.gz");
+    let trace = bench.dir.path().join("executed");
+    bench.content("x.sh", format!("#!/bin/sh\ntouch {}\n", trace.display()).as_bytes());
+    let benchmark = r#"<Benchmark xmlns="http://checklists.nist.gov/xccdf/1.2" id="xccdf_x_benchmark_y"><status>draft</status><version>1</version>
+        <Rule id="xccdf_x_rule_a" selected="true" severity="high"><title>a</title><check system="http://open-scap.org/page/SCE"><check-content-ref href="x.sh"/></check></Rule></Benchmark>"#;
+    bench.content("ee", benchmark.as_bytes());
+    fs::set_permissions(bench.target.content_dir.join("x.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let report = evaluate(&request(Source::DataStream { sha256: "ee".into() }), &bench.target).await;
+    assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
+    assert_eq!(report.rules[0].outcome, Outcome::NotChecked);
+    assert!(!trace.exists());
+}
+
+#[tokio::test]
+async fn without_a_readable_package_database_package_content_is_not_run_at_all() {
+    let mut bench = Bench::new("debian-12-tiny.tar.gz");
+    let request = bench.sample();
+    bench.target.package_database = PackageDatabase::Unreadable { path: "var/lib/dpkg/status".into(), reason: "line 1 is damaged".into() };
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!((report.state, report.rules.len(), report.has_arf), (LayerState::NotPossible, 0, false));
+    assert!(report.reason.contains("/var/lib/dpkg/status cannot be read (line 1 is damaged)"));
+    bench.target.package_database = PackageDatabase::Absent;
+    assert_eq!(evaluate(&request, &bench.target).await.state, LayerState::NotPossible);
+    let none = Request { source: None, reason: "There is no guide for Plan 9.".into(), ..request };
+    let report = evaluate(&none, &bench.target).await;
+    assert_eq!((report.state, report.reason.as_str()), (LayerState::NotCovered, "There is no guide for Plan 9."));
+}
+
+#[tokio::test]
+async fn a_package_probe_that_does_not_work_makes_the_layer_fail_instead_of_pass() {
+    let bench = Bench::new("debian-12-bad.tar.gz");
+    let request = bench.sample();
+    // Damaged after our own look at it, so that OpenSCAP alone meets it.
+    fs::write(bench.target.root.join("var/lib/dpkg/status"), "this is not a dpkg status file\n").unwrap();
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!(report.state, LayerState::Failed);
+    assert!(report.reason.contains("package probe did not work"), "{}", report.reason);
+}
+
+#[tokio::test]
+async fn distroless_images_are_checked_for_the_packages_of_their_status_d() {
+    let mut bench = Bench::new("debian-12-bad.tar.gz");
+    let dpkg = bench.target.root.join("var/lib/dpkg");
+    let status = fs::read_to_string(dpkg.join("status")).unwrap();
+    let bash = status.split("\n\n").find(|stanza| stanza.starts_with("Package: bash\n")).unwrap();
+    fs::remove_file(dpkg.join("status")).unwrap();
+    fs::create_dir(dpkg.join("status.d")).unwrap();
+    fs::write(dpkg.join("status.d/bash"), bash.lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    bench.target.package_database = crate::packages::read(&bench.target.root).0;
+    let outcomes = outcomes(&evaluate(&bench.sample(), &bench.target).await);
+    assert_eq!((outcomes["cve-2099-0001"], outcomes["cve-2099-0002"]), (Outcome::Fail, Outcome::Pass));
+}
+
+#[tokio::test]
+async fn content_made_for_another_system_is_said_to_apply_to_nothing() {
+    let bench = Bench::new("debian-12-tiny.tar.gz");
+    let mut stream = String::new();
+    bzip2::read::BzDecoder::new(File::open(testdata("sample-ds.xml.bz2")).unwrap()).read_to_string(&mut stream).unwrap();
+    bench.content("ff", stream.replace("^12(\\..*)?$", "^99$").as_bytes());
+    let report = evaluate(&request(Source::DataStream { sha256: "ff".into() }), &bench.target).await;
+    assert_eq!(report.state, LayerState::Evaluated);
+    assert!(report.reason.starts_with("None of the 30 rules applies"), "{}", report.reason);
+}
+
+#[tokio::test]
+async fn an_evaluation_that_takes_too_long_is_ended_and_leaves_nothing_behind() {
+    let bench = Bench::new("debian-12-tiny.tar.gz");
+    // A pipe keeps its reader waiting for ever; images never bring one, since the unpacker makes none.
+    let passwd = bench.target.root.join("etc/passwd");
+    fs::remove_file(&passwd).unwrap();
+    nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let report = evaluate(&Request { limit_secs: 2, ..bench.sample() }, &bench.target).await;
+    assert_eq!((report.state, report.reason.as_str()), (LayerState::Failed, "OpenSCAP did not end within 2 seconds and was stopped."));
+    assert!(report.duration_ms < 20_000);
+    let root = bench.target.root.to_string_lossy().into_owned();
+    let left = || fs::read_dir("/proc").unwrap().flatten().any(|p| fs::read(p.path().join("environ")).is_ok_and(|env| String::from_utf8_lossy(&env).contains(&root)));
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+        while left() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(ended.await.is_ok(), "no process of the evaluation is left");
+}

@@ -1,0 +1,85 @@
+//! What OpenSCAP's end and its stderr mean.
+
+use super::process::{Ended, Run};
+use nix::libc;
+use scap::protocol::Request;
+use std::collections::BTreeSet;
+
+/// Longest text quoted from OpenSCAP, in characters.
+const MAX_QUOTE_CHARS: usize = 400;
+
+/// A line of `--progress` (`rule:result`), or of `oval eval` (`Definition id: result`).
+pub(super) fn is_progress(line: &str) -> bool {
+    line.starts_with("xccdf_") && !line.ends_with(":notselected") || line.starts_with("Definition oval:")
+}
+
+/// Whether the result counts; the error is a sentence for people.
+///
+/// The exit code alone never tells: OpenSCAP ends well when its package probe did not work at all.
+pub(super) fn judge(request: &Request, ended: &Ended) -> Result<(), String> {
+    match ended.run {
+        Run::Exited(0 | 2) if request.needs_packages => match package_trouble(&ended.stderr) {
+            Some(line) => Err(format!("OpenSCAP's package probe did not work, so its results do not count: {line}")),
+            None => Ok(()),
+        },
+        Run::Exited(0 | 2) => Ok(()),
+        Run::Exited(1) => Err(refusal(request, &ended.stderr)),
+        Run::Exited(code) => Err(format!("OpenSCAP could not be run (exit code {code}): {}", quote(&ended.stderr))),
+        Run::TimedOut => Err(format!("OpenSCAP did not end within {} seconds and was stopped.", request.limit_secs)),
+        Run::Signaled(libc::SIGKILL) => Err("OpenSCAP was killed: it ran out of memory.".into()),
+        Run::Signaled(libc::SIGXCPU) => Err("OpenSCAP used up its processor time and was stopped.".into()),
+        Run::Signaled(libc::SIGXFSZ) => Err("OpenSCAP's result grew past 1 GiB and it was stopped.".into()),
+        Run::Signaled(libc::SIGSEGV) => Err("OpenSCAP crashed (segmentation fault), as a rule because memory ran out.".into()),
+        Run::Signaled(signal) => Err(format!("OpenSCAP crashed (signal {signal}): {}", quote(&ended.stderr))),
+    }
+}
+
+/// Signs that packages were not read although the exit code is fine.
+fn package_trouble(stderr: &str) -> Option<&str> {
+    const SIGNS: [&str; 6] = [
+        "dpkginfo_init has failed",
+        "rpmdb open failed",
+        "cannot open Packages",
+        "rpmdbOpen failed",
+        "rpmReadConfigFiles",
+        "status not found",
+    ];
+    stderr.lines().find(|line| SIGNS.iter().any(|sign| line.contains(sign))).map(str::trim)
+}
+
+/// What exit code 1 says.
+fn refusal(request: &Request, stderr: &str) -> String {
+    if stderr.contains("No profile matching suffix") || stderr.contains("profile") && stderr.contains("not found") {
+        return format!("The content has no profile \"{}\".", request.profile);
+    }
+    if stderr.contains("Unable to parse XML") || stderr.contains("Invalid SCAP") || stderr.contains("Premature end") {
+        return format!("The content is damaged or not valid SCAP: {}", quote(stderr));
+    }
+    format!("OpenSCAP refused to evaluate the content: {}", quote(stderr))
+}
+
+/// What a person should know of an evaluation that worked: checks that OpenSCAP cannot make on images.
+pub(super) fn warnings(stderr: &str) -> String {
+    let probes: BTreeSet<&str> = stderr
+        .lines()
+        .filter_map(|line| line.split_once("offline mode is not supported by ")?.1.split_once(" probe").map(|(name, _)| name))
+        .collect();
+    match probes.len() {
+        0 => String::new(),
+        _ => format!("OpenSCAP cannot look at these on an image, so rules that need them do not apply: {}.", probes.into_iter().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The telling part of stderr on one line.
+pub(super) fn quote(stderr: &str) -> String {
+    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "^" && !line.contains("openscap-cpe-dict.xml"));
+    let text: Vec<&str> = lines.map(|line| line.trim_start_matches("OpenSCAP Error:").trim_start_matches(':').trim()).take(4).collect();
+    let text = text.join(" ");
+    let mut short: String = text.chars().filter(|c| !c.is_control()).take(MAX_QUOTE_CHARS).collect();
+    if short.is_empty() {
+        short.push_str("it gave no reason");
+    } else if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,165 @@
+//! rpm's databases: SQLite (since rpm 4.16), ndb (SUSE) and Berkeley DB (before), all of which hold the same package headers.
+//!
+//! Source: rpm's `docs/manual/format.md`, `lib/header.c`, `lib/backend/sqlite.c`.
+
+use super::{Found, MAX_DATABASE_BYTES, MAX_PACKAGES, Unreadable, bdb, clean, ndb};
+use crate::inside;
+use rusqlite::{Connection, OpenFlags};
+use scap::report::{Package, PackageKind};
+use std::path::{Path, PathBuf};
+
+const FOLDERS: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Largest header of one package.
+pub(super) const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// Installed packages; `None` when no rpm database is there.
+pub(crate) fn read(root: &Path) -> Result<Option<Found>, Unreadable> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut found: Option<Found> = None;
+    for folder in FOLDERS {
+        for (file, headers) in [("rpmdb.sqlite", sqlite as Headers), ("Packages.db", ndb::headers), ("Packages", bdb::headers)] {
+            let path = format!("{folder}/{file}");
+            let Some(real) = inside::file(root, &path).map_err(Unreadable::io(&path))? else { continue };
+            if seen.contains(&real) {
+                continue; // one folder is a link to the other
+            }
+            let packages = headers(&real)
+                .and_then(|blobs| blobs.iter().filter_map(|blob| package(blob).transpose()).collect::<Result<Vec<_>, _>>())
+                .map_err(|reason| Unreadable::new(&path, reason))?;
+            let found = found.get_or_insert_with(|| Found { paths: Vec::new(), packages: Vec::new() });
+            found.paths.push(path);
+            found.packages.extend(packages);
+            seen.push(real);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the header of each package from the database file at a path; the error is a reason for people.
+type Headers = fn(&Path) -> Result<Vec<Vec<u8>>, String>;
+
+fn sqlite(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    if path.metadata().map_err(|e| e.to_string())?.len() > MAX_DATABASE_BYTES {
+        return Err("it is larger than 512 MiB".into());
+    }
+    // `immutable` leaves the image as it is, but cannot see a write-ahead log; with one, a copy is read.
+    let log = path.with_file_name("rpmdb.sqlite-wal");
+    let has_log = log.symlink_metadata().is_ok_and(|m| m.is_file() && m.len() > 0 && m.len() <= MAX_DATABASE_BYTES);
+    if has_log {
+        let copy = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let file = copy.path().join("rpmdb.sqlite");
+        std::fs::copy(path, &file).and_then(|_| std::fs::copy(&log, copy.path().join("rpmdb.sqlite-wal"))).map_err(|e| e.to_string())?;
+        let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| e.to_string())?;
+        return select(&connection).map_err(|e| e.to_string());
+    }
+    let escaped: String = path.to_string_lossy().chars().map(|c| if "?#%".contains(c) { format!("%{:02x}", u32::from(c)) } else { c.to_string() }).collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags).map_err(|e| e.to_string())?;
+    select(&connection).map_err(|e| e.to_string())
+}
+
+fn select(connection: &Connection) -> anyhow::Result<Vec<Vec<u8>>> {
+    // The file is a stranger's: `Packages` must be a plain table, since a view could compute for ever.
+    let plain: i64 = connection.query_row(
+        "SELECT COUNT(*) FROM sqlite_master WHERE name = 'Packages' AND type = 'table' AND sql NOT LIKE '%VIRTUAL%' AND sql NOT LIKE '%GENERATED%' AND sql NOT LIKE '% AS %'",
+        [],
+        |row| row.get(0),
+    )?;
+    anyhow::ensure!(plain == 1, "it has no plain table of packages");
+    let mut statement = connection.prepare("SELECT blob FROM Packages LIMIT ?1")?;
+    let rows = statement.query_map([MAX_PACKAGES as i64], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut total = 0;
+    let mut blobs = Vec::new();
+    for row in rows {
+        let row = row?;
+        total += row.len() as u64;
+        anyhow::ensure!(row.len() <= MAX_HEADER_BYTES && total <= MAX_DATABASE_BYTES, "its headers are too large");
+        blobs.push(row);
+    }
+    Ok(blobs)
+}
+
+/// Tags of a header.
+mod tag {
+    pub(super) const NAME: u32 = 1000;
+    pub(super) const VERSION: u32 = 1001;
+    pub(super) const RELEASE: u32 = 1002;
+    pub(super) const EPOCH: u32 = 1003;
+    pub(super) const SUMMARY: u32 = 1004;
+    pub(super) const VENDOR: u32 = 1011;
+    pub(super) const ARCH: u32 = 1022;
+    pub(super) const SOURCERPM: u32 = 1044;
+}
+
+/// The package that a header describes; `None` for the public keys that rpm stores as packages.
+fn package(blob: &[u8]) -> Result<Option<Package>, String> {
+    let header = Header::new(blob).ok_or("a package's header is damaged")?;
+    let text = |tag| clean(&header.text(tag).unwrap_or_default());
+    let (name, version, release) = (text(tag::NAME), text(tag::VERSION), text(tag::RELEASE));
+    if name.is_empty() || version.is_empty() || release.is_empty() {
+        return Err("a package has no name, version or release".into());
+    }
+    if name == "gpg-pubkey" {
+        return Ok(None);
+    }
+    let epoch = header.number(tag::EPOCH).filter(|epoch| *epoch != 0).map(|epoch| format!("{epoch}:")).unwrap_or_default();
+    Ok(Some(Package {
+        kind: PackageKind::Rpm,
+        name,
+        version: format!("{epoch}{version}-{release}"),
+        architecture: text(tag::ARCH),
+        source: source_name(&text(tag::SOURCERPM)),
+        vendor: text(tag::VENDOR),
+        summary: text(tag::SUMMARY),
+    }))
+}
+
+/// `bash` of `bash-5.1.8-6.el9.src.rpm`.
+fn source_name(file: &str) -> String {
+    let stem = file.trim_end_matches(".rpm").trim_end_matches(".src").trim_end_matches(".nosrc");
+    stem.rsplitn(3, '-').nth(2).unwrap_or_default().to_owned()
+}
+
+/// A header: two counts, an index of 16-byte entries, and the data that they point into; all numbers are big-endian.
+struct Header<'a> {
+    index: &'a [u8],
+    data: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn new(blob: &'a [u8]) -> Option<Self> {
+        let entries = usize::try_from(number(blob, 0)?).ok()?;
+        let data_bytes = usize::try_from(number(blob, 4)?).ok()?;
+        let index_end = 8 + entries.checked_mul(16)?;
+        let index = blob.get(8..index_end)?;
+        let data = blob.get(index_end..index_end.checked_add(data_bytes)?)?;
+        Some(Self { index, data })
+    }
+
+    /// Where an entry's data begins, and its type.
+    fn entry(&self, tag: u32) -> Option<(u32, &'a [u8])> {
+        let entry = self.index.chunks_exact(16).find(|entry| number(entry, 0) == Some(tag))?;
+        let offset = usize::try_from(number(entry, 8)?).ok()?;
+        Some((number(entry, 4)?, self.data.get(offset..)?))
+    }
+
+    /// A string, or the first of several.
+    fn text(&self, tag: u32) -> Option<String> {
+        const STRING: u32 = 6;
+        const STRING_ARRAY: u32 = 8;
+        const I18N_STRING: u32 = 9;
+        let (kind, data) = self.entry(tag)?;
+        let end = data.iter().position(|byte| *byte == 0)?;
+        [STRING, STRING_ARRAY, I18N_STRING].contains(&kind).then(|| String::from_utf8_lossy(&data[..end]).into_owned())
+    }
+
+    fn number(&self, tag: u32) -> Option<u32> {
+        const INT32: u32 = 4;
+        let (kind, data) = self.entry(tag)?;
+        (kind == INT32).then(|| number(data, 0)).flatten()
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}

@@ -1,0 +1,173 @@
+use super::{ndb, read};
+use flate2::read::GzDecoder;
+use scap::report::{Package, PackageDatabase, PackageKind};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn testdata(name: &str) -> File {
+    File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)).unwrap()
+}
+
+fn unpacked(archive: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    tar::Archive::new(GzDecoder::new(testdata(archive))).unpack(dir.path()).unwrap();
+    dir
+}
+
+fn image(files: &[(&str, &[u8])]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+fn gunzipped(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(testdata(name)).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn names(packages: &[Package]) -> Vec<String> {
+    packages.iter().map(|p| format!("{} {}", p.name, p.version)).collect()
+}
+
+fn unreadable(image: &TempDir) -> String {
+    match read(image.path()).0 {
+        PackageDatabase::Unreadable { path, reason } => format!("{path}: {reason}"),
+        other => panic!("expected an unreadable database, found {other:?}"),
+    }
+}
+
+const RPMS: [&str; 4] = ["bash 1:4.2.46-31.el7", "openssl 1:1.0.1e-42.el7", "redhat-release 1:9.2-0.1.el9", "setup 1:2.13.7-9.el9"];
+
+#[test]
+fn dpkg_lists_the_packages_of_a_debian_image() {
+    let (database, packages) = read(unpacked("debian-12-tiny.tar.gz").path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/dpkg/status".into()] });
+    assert_eq!(packages.len(), 91);
+    let libc = packages.iter().find(|p| p.name == "libc6").unwrap();
+    assert_eq!((libc.kind, libc.source.as_str(), libc.architecture.as_str()), (PackageKind::Deb, "glibc", "amd64"));
+    assert_eq!(libc.summary, "GNU C Library: Shared libraries");
+    assert!(packages.is_sorted_by_key(|p| &p.name));
+}
+
+#[test]
+fn packages_that_were_removed_are_not_listed_and_unpacked_ones_are() {
+    let status = b"Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok unpacked\nVersion: 1:2-3\nArchitecture: amd64\nDescription: first line\n more\n .\n text\nSource: whole (2-2)\n\nPackage: held\nStatus: hold ok installed\nVersion: 4\n";
+    let (_, packages) = read(image(&[("var/lib/dpkg/status", status)]).path());
+    assert_eq!(names(&packages), ["half 1:2-3", "held 4"]);
+    assert_eq!((packages[0].source.as_str(), packages[0].summary.as_str()), ("whole", "first line"));
+}
+
+#[test]
+fn distroless_images_have_their_packages_in_status_d() {
+    let netbase = b"Package: netbase\nVersion: 6.4\nArchitecture: all\n";
+    let dir = image(&[("var/lib/dpkg/status.d/netbase", netbase), ("var/lib/dpkg/status.d/netbase.md5sums", b"0123  etc/protocols\n")]);
+    let (database, packages) = read(dir.path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/dpkg/status.d".into()] });
+    assert_eq!(names(&packages), ["netbase 6.4"]);
+}
+
+#[test]
+fn a_status_file_out_of_form_is_unreadable_and_not_an_image_without_packages() {
+    let garbage = image(&[("var/lib/dpkg/status", b"this is not a dpkg status file\n\0\0\n\nPackage bash\n")]);
+    assert_eq!(unreadable(&garbage), "var/lib/dpkg/status: it is not a text file");
+    let text = image(&[("var/lib/dpkg/status", b"Package: a\nStatus: install ok installed\nVersion: 1\n\nPackage bash\n")]);
+    assert_eq!(unreadable(&text), "var/lib/dpkg/status: line 5 is not of the form \"Field: value\"");
+    assert_eq!(unreadable(&image(&[("var/lib/dpkg/status", b"")])), "var/lib/dpkg/status: it names no installed package");
+}
+
+#[test]
+fn a_database_that_leads_out_of_the_image_is_unreadable() {
+    let dir = image(&[("root/var/lib/dpkg/info/x", b""), ("status", b"Package: host\nStatus: install ok installed\nVersion: 1\n")]);
+    std::os::unix::fs::symlink("../../../../status", dir.path().join("root/var/lib/dpkg/status")).unwrap();
+    let (database, packages) = read(&dir.path().join("root"));
+    assert!(matches!(database, PackageDatabase::Unreadable { reason, .. } if reason.contains("out of the image")));
+    assert!(packages.is_empty());
+}
+
+#[test]
+fn apk_lists_the_packages_of_an_alpine_image() {
+    let installed = b"C:Q1abc=\nP:musl\nV:1.2.4-r2\nA:x86_64\nT:the musl c library (libc) implementation\no:musl\nm:Somebody <s@example.org>\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\nZ:Q1zz=\n\nP:busybox\nV:1.36.1-r2\nA:x86_64\n";
+    let (database, packages) = read(image(&[("lib/apk/db/installed", installed)]).path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["lib/apk/db/installed".into()] });
+    assert_eq!(names(&packages), ["busybox 1.36.1-r2", "musl 1.2.4-r2"]);
+    assert_eq!(packages[1].vendor, "Somebody");
+    assert!(unreadable(&image(&[("lib/apk/db/installed", b"P:musl\nrubbish\n")])).contains("line 2"));
+}
+
+#[test]
+fn rpm_packages_are_read_from_sqlite_without_touching_the_image() {
+    let dir = unpacked("rpm-sqlite.tar.gz");
+    let (database, packages) = read(dir.path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/rpm/rpmdb.sqlite".into()] });
+    assert_eq!(names(&packages), RPMS);
+    assert_eq!((packages[2].kind, packages[2].source.as_str(), packages[2].architecture.as_str()), (PackageKind::Rpm, "redhat-release", "x86_64"));
+    assert_eq!(fs::read_dir(dir.path().join("var/lib/rpm")).unwrap().count(), 1);
+}
+
+#[test]
+fn rpm_packages_are_read_from_berkeley_db_inline_and_over_many_pages() {
+    for file in ["rpm-berkeley-512.gz", "rpm-berkeley-16384.gz"] {
+        let bytes = gunzipped(file);
+        let (_, packages) = read(image(&[("var/lib/rpm/Packages", &bytes)]).path());
+        assert_eq!(names(&packages), RPMS, "{file}");
+        let cut = image(&[("var/lib/rpm/Packages", &bytes[..bytes.len() / 2])]);
+        assert!(unreadable(&cut).starts_with("var/lib/rpm/Packages: "), "{file}");
+    }
+}
+
+#[test]
+fn rpm_packages_are_read_from_suse_s_own_format() {
+    let sqlite = unpacked("rpm-sqlite.tar.gz");
+    let connection = rusqlite::Connection::open(sqlite.path().join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    let mut statement = connection.prepare("SELECT blob FROM Packages").unwrap();
+    let blobs: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let file = ndb_file(&blobs);
+    let (database, packages) = read(image(&[("usr/lib/sysimage/rpm/Packages.db", &file)]).path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["usr/lib/sysimage/rpm/Packages.db".into()] });
+    assert_eq!(names(&packages), RPMS);
+    assert!(unreadable(&image(&[("usr/lib/sysimage/rpm/Packages.db", &file[..5000])])).contains("damaged"));
+}
+
+/// A database as rpm writes it: one page of slots, then the headers, each on a border of 16 bytes.
+fn ndb_file(blobs: &[Vec<u8>]) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut slots = [b"RpmP".to_vec(), words(&[0, 1, 1, 9, 0, 0, 0])].concat();
+    let mut data = Vec::new();
+    for (index, blob) in (1u32..).zip(blobs) {
+        let block = u32::try_from((4096 + data.len()) / 16).unwrap();
+        let length = u32::try_from(blob.len()).unwrap();
+        data.extend([b"BlbS".to_vec(), words(&[index, 0, length]), blob.clone(), words(&[0, length]), b"BlbE".to_vec()].concat());
+        data.resize(data.len().next_multiple_of(16), 0);
+        slots.extend([b"Slot".to_vec(), words(&[index, block, (length + 43) / 16])].concat());
+    }
+    while slots.len() < 4096 {
+        slots.extend([b"Slot".to_vec(), words(&[0, 0, 0])].concat());
+    }
+    slots.extend(data);
+    slots
+}
+
+#[test]
+fn damaged_databases_of_every_kind_end_in_a_reason_and_never_in_a_panic() {
+    let whole = gunzipped("rpm-berkeley-512.gz");
+    for at in (0..whole.len()).step_by(37) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        let _ = read(image(&[("var/lib/rpm/Packages", &bytes)]).path());
+    }
+    let nonsense = image(&[("nonsense", b"RpmP\0\0\0\0\0\0\0\0\xff\xff\xff\xff")]);
+    assert!(ndb::headers(&nonsense.path().join("nonsense")).is_err());
+    assert!(unreadable(&image(&[("var/lib/rpm/rpmdb.sqlite", b"SQLite format 3\0rubbish")])).contains("rpmdb.sqlite"));
+}
+
+#[test]
+fn an_image_without_a_database_has_none() {
+    assert_eq!(read(image(&[("busybox", b"x")]).path()), (PackageDatabase::Absent, Vec::new()));
+}
