@@ -1,0 +1,72 @@
+"""The Tidewaiter image benchmark, evaluated by the inspector's OpenSCAP."""
+import pathlib
+import subprocess
+import sys
+import tarfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import inspection
+import trees
+
+ROOTFS = inspection.PROJECT / "tests/images/rootfs"
+
+
+def run(tree):
+    """(rule → result, the ARF's text) of the benchmark on a file system of trees.py."""
+    with inspection.work_directory() as work:
+        inspection.write_state(work, trees.build(work, tree))
+        return inspection.benchmark(work), (pathlib.Path(work) / "arf.xml").read_text()
+
+
+def run_archive(name):
+    with inspection.work_directory() as work:
+        (pathlib.Path(work) / "root").mkdir()
+        with tarfile.open(ROOTFS / name) as archive:
+            archive.extractall(pathlib.Path(work) / "root", members=[m for m in archive if m.isreg() or m.isdir() or m.issym()])
+        inspection.write_state(work)
+        return inspection.benchmark(work)
+
+
+def with_result(results, *wanted):
+    return sorted(rule for rule, result in results.items() if result in wanted)
+
+
+class TheBenchmark(unittest.TestCase):
+    maxDiff = None
+
+    def test_is_what_its_sources_make(self):
+        made = subprocess.run([inspection.PROJECT / "scripts/benchmark", "--stdout"], check=True, capture_output=True).stdout
+        self.assertEqual(made, inspection.BENCHMARK.read_bytes(), "run scripts/benchmark and commit what it writes")
+
+    def test_is_a_valid_data_stream(self):
+        subprocess.run(["oscap", "ds", "sds-validate", inspection.BENCHMARK], check=True)
+
+    def test_passes_in_whole_on_a_good_image(self):
+        results, _ = run(trees.good())
+        self.assertGreaterEqual(len(results), 110)
+        self.assertEqual({rule: result for rule, result in results.items() if result != "pass"}, {})
+
+    def test_every_rule_fails_on_an_image_with_its_fault_and_no_secret_gets_into_the_report(self):
+        wrong, arf = run(trees.everything_wrong())
+        root, _ = run(trees.root_user())
+        self.assertEqual(with_result(wrong, "error", "unknown", "notchecked"), [])
+        self.assertEqual(with_result(root, "fail"), ["image_no_sudo_in_command", "image_not_root"])
+        failed = set(with_result(wrong, "fail")) | set(with_result(root, "fail"))
+        self.assertEqual(sorted(set(wrong) - failed), [])
+        self.assertNotIn("SECRETVALUE", arf)
+
+    def test_judges_nothing_in_an_empty_image(self):
+        results, _ = run({"/": trees.directory()})
+        self.assertEqual(with_result(results, "fail", "error", "unknown"), [])
+        self.assertIn("accounts_no_empty_password", with_result(results, "notapplicable"))
+
+    def test_finds_the_faults_of_the_bad_sample_and_none_of_them_in_the_small_one(self):
+        bad, tiny = run_archive("deb12-bad.tar.gz"), run_archive("deb12-tiny.tar.gz")
+        for rule in ("accounts_no_empty_password", "accounts_only_root_uid_0", "files_passwd_mode", "files_shadow_mode"):
+            self.assertEqual((bad[rule], tiny[rule]), ("fail", "pass"), rule)
+        self.assertEqual(with_result(bad, "error", "unknown") + with_result(tiny, "error", "unknown"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
