@@ -88,7 +88,9 @@ fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> 
         return None;
     }
     let reason = match &target.package_database {
-        PackageDatabase::Read { .. } => return None,
+        PackageDatabase::Read { paths } if paths.iter().all(|path| !path.ends_with("/Packages.db")) => return None,
+        // Debian's rpm, through which OpenSCAP reads packages, is built without this format.
+        PackageDatabase::Read { .. } => "The image keeps its packages in rpm's ndb format, which OpenSCAP cannot read here: every check of packages would seem to pass.".to_owned(),
         PackageDatabase::Absent => {
             "The image has no package database that is known here (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
         }
@@ -110,7 +112,7 @@ async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> an
     let layer = request.layer;
     let progress = target.progress.clone();
     let mut evaluated = 0u32;
-    let ended = process::run(invocation, &workspace.home, limits, move |line| {
+    let ended = process::run(invocation, &workspace.home, limits, verdict::is_package_trouble, move |line| {
         if verdict::is_progress(line) {
             evaluated += 1;
             progress.send_replace(format!("{}: {evaluated} rules", layer.as_str()));

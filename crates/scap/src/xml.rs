@@ -181,7 +181,9 @@ impl<R: BufRead> BufRead for Capped<R> {
         if self.total > MAX_FILE_BYTES || self.token > MAX_TOKEN_BYTES {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
         }
-        self.inner.fill_buf()
+        // In pieces, so that the limits are looked at also when the whole file lies in memory.
+        let available = self.inner.fill_buf()?;
+        Ok(&available[..available.len().min(1 << 16)])
     }
 
     fn consume(&mut self, n: usize) {

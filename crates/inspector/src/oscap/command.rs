@@ -97,7 +97,7 @@ pub(super) fn evaluation(request: &Request, source: &Source, content: &Path, tar
         .arg(content)
         .env("OSCAP_PROBE_ROOT", &target.root)
         .env("OSCAP_EVALUATION_TARGET", format!("image://{}", target.image))
-        .env("OSCAP_CONTAINER_VARS", target.env.join("\n").replace('\0', ""))
+        .env("OSCAP_CONTAINER_VARS", container_variables(&target.env))
         .env("APT_CONFIG", &workspace.apt_config)
         // A share of the machine's whole memory, as probes measure it; the pod's own limit is what ends them.
         .env("OSCAP_PROBE_MEMORY_USAGE_RATIO", "0.8");
@@ -106,6 +106,19 @@ pub(super) fn evaluation(request: &Request, source: &Source, content: &Path, tar
         command.env("OSCAP_PROBE_MAX_COLLECTED_ITEMS", "1000");
     }
     command
+}
+
+/// The image's environment, a variable per line, as far as one variable of ours can hold it (the kernel's limit is 128 KiB).
+fn container_variables(env: &[String]) -> String {
+    const MAX_BYTES: usize = 100 << 10;
+    let mut text = String::new();
+    for variable in env.iter().filter(|variable| !variable.contains(['\0', '\n'])) {
+        if text.len() + variable.len() < MAX_BYTES {
+            text.push_str(variable);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 /// `oscap … generate report` of the result.

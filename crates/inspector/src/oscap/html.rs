@@ -22,7 +22,7 @@ pub(super) async fn make(source: &Source, rules: usize, target: &Target, workspa
         return Err(format!("The report would be too large: the result has {} MiB (the limit is {}).", bytes >> 20, MAX_RESULT_BYTES >> 20));
     }
     let limits = Limits { wall: Duration::from_secs(LIMIT_SECS) };
-    let ended = process::run(command::report(source, workspace, LIMIT_SECS), &workspace.home, limits, |_: &str| {}).await;
+    let ended = process::run(command::report(source, workspace, LIMIT_SECS), &workspace.home, limits, |_| false, |_: &str| {}).await;
     tracing::debug!(image = target.image, "HTML report: {ended:?}");
     match ended {
         Ok(ended) if ended.run == Run::Exited(0) && workspace.page.metadata().is_ok_and(|m| m.len() > 0) => Ok(workspace.page.clone()),

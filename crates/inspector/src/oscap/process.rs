@@ -41,8 +41,14 @@ pub(super) enum Run {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) run: Run,
+    /// The first part of what it said on stderr.
     pub(super) stderr: String,
+    /// The first lines of all of stderr that `Signs` asked for.
+    pub(super) seen: Vec<String>,
 }
+
+/// Whether a line of stderr must not be missed, however much there is of it.
+pub(super) type Signs = fn(&str) -> bool;
 
 /// Runs `command` in a process group of its own, tells `on_line` each line of its stdout, and ends it when its time is over.
 ///
@@ -51,12 +57,12 @@ pub(super) struct Ended {
 ///
 /// # Errors
 /// It could not be started.
-pub(super) async fn run(mut command: Command, home: &Path, limits: Limits, on_line: impl FnMut(&str) + Send + 'static) -> anyhow::Result<Ended> {
+pub(super) async fn run(mut command: Command, home: &Path, limits: Limits, signs: Signs, on_line: impl FnMut(&str) + Send + 'static) -> anyhow::Result<Ended> {
     let temporary = Temporary::watch();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true).spawn()?;
     let group = Group { leader: child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw), home: home.to_owned() };
     let lines = tokio::spawn(read_lines(child.stdout.take(), on_line));
-    let stderr = tokio::spawn(read_capped(child.stderr.take()));
+    let stderr = tokio::spawn(read_stderr(child.stderr.take(), signs));
     let run = match tokio::time::timeout(limits.wall, child.wait()).await {
         Ok(status) => how(status?),
         Err(_) => {
@@ -68,9 +74,9 @@ pub(super) async fn run(mut command: Command, home: &Path, limits: Limits, on_li
     drop(group);
     // Nothing holds the pipes any more, unless something got away; then what was read so far must do.
     let _ = tokio::time::timeout(GRACE, lines).await;
-    let stderr = tokio::time::timeout(GRACE, stderr).await.ok().and_then(Result::ok).unwrap_or_default();
+    let (stderr, seen) = tokio::time::timeout(GRACE, stderr).await.ok().and_then(Result::ok).unwrap_or_default();
     drop(temporary);
-    Ok(Ended { run, stderr })
+    Ok(Ended { run, stderr, seen })
 }
 
 /// The shells between us and oscap tell a signal as 128 + its number.
@@ -146,15 +152,20 @@ async fn read_lines(stream: Option<impl AsyncRead + Unpin>, mut on_line: impl Fn
     }
 }
 
-async fn read_capped(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let mut kept = Vec::new();
-    let mut chunk = [0; 8 << 10];
-    while let Ok(n @ 1..) = stream.read(&mut chunk).await {
-        let room = MAX_STDERR_BYTES.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..n.min(room)]);
-    }
-    String::from_utf8_lossy(&kept).into_owned()
+async fn read_stderr(stream: Option<impl AsyncRead + Unpin>, signs: Signs) -> (String, Vec<String>) {
+    const MAX_SEEN: usize = 8;
+    let (mut kept, mut seen) = (String::new(), Vec::new());
+    read_lines(stream, |line| {
+        if kept.len() + line.len() < MAX_STDERR_BYTES {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        if seen.len() < MAX_SEEN && signs(line) {
+            seen.push(line.to_owned());
+        }
+    })
+    .await;
+    (kept, seen)
 }
 
 /// Removes the folders `/tmp/oscap.*` that a killed oscap leaves (it does not heed `TMPDIR`).

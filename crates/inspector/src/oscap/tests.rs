@@ -217,6 +217,34 @@ async fn a_package_probe_that_does_not_work_makes_the_layer_fail_instead_of_pass
 }
 
 #[tokio::test]
+async fn rpm_packages_are_checked_only_where_rpm_can_read_them_whole() {
+    let mut bench = Bench::new("rpm-sqlite.tar.gz");
+    bench.content("ab", &fs::read(testdata("sample-rpm-oval.xml.bz2")).unwrap());
+    let request = request(Source::Oval { sha256: "ab".into() });
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
+    let rule = |id: &str| report.rules.iter().find(|rule| rule.rule_id.ends_with(id)).unwrap().outcome;
+    assert_eq!((rule("rpm:def:1"), rule("rpm:def:2")), (Outcome::Fail, Outcome::Pass));
+
+    // The same packages as Berkeley DB without its indexes: OpenSCAP ends well and finds nothing.
+    let rpm = bench.target.root.join("var/lib/rpm");
+    fs::remove_dir_all(&rpm).unwrap();
+    fs::create_dir(&rpm).unwrap();
+    let mut packages = Vec::new();
+    GzDecoder::new(File::open(testdata("rpm-berkeley-16384.gz")).unwrap()).read_to_end(&mut packages).unwrap();
+    fs::write(rpm.join("Packages"), packages).unwrap();
+    let (database, packages) = crate::packages::read(&bench.target.root);
+    assert_eq!(packages.len(), 4);
+    bench.target.package_database = database;
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!((report.state, report.rules.len()), (LayerState::Failed, 0));
+    assert!(report.reason.contains("could not open /var/lib/rpm/Name"), "{}", report.reason);
+
+    bench.target.package_database = PackageDatabase::Read { paths: vec!["usr/lib/sysimage/rpm/Packages.db".into()] };
+    assert_eq!(evaluate(&request, &bench.target).await.state, LayerState::NotPossible);
+}
+
+#[tokio::test]
 async fn distroless_images_are_checked_for_the_packages_of_their_status_d() {
     let mut bench = Bench::new("debian-12-bad.tar.gz");
     let dpkg = bench.target.root.join("var/lib/dpkg");
