@@ -42,17 +42,13 @@ const NEEDS: &[Need] = &[
     Need { subresource: "proxy", ..own("get", "pods") },
     Need { subresource: "proxy", ..own("create", "pods") },
     Need { subresource: "proxy", ..own("update", "pods") },
+    own("list", "secrets"),
     own("create", "secrets"),
+    own("patch", "secrets"),
     own("delete", "secrets"),
     Need { subresource: "log", optional: Some("the last lines of a failed scan pod's log cannot be shown"), ..own("get", "pods") },
     Need { optional: Some("what happened to a scan pod cannot be shown"), ..own("list", "events") },
     Need { optional: Some("images of private registries cannot be analysed with the pull secrets of their pods"), ..all("get", "secrets") },
-    Need { optional: Some("the namespace of the scan pods must exist already"), ..all("create", "namespaces") },
-    Need {
-        group: "scheduling.k8s.io",
-        optional: Some("the priority class of the scan pods must exist already, else they run at the cluster's default priority"),
-        ..all("create", "priorityclasses")
-    },
 ];
 
 impl Need {

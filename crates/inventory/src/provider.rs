@@ -1,6 +1,7 @@
 //! Providers as people manage them: add, change, remove, ask for a refresh.
 
 use crate::connection::{Connection, Kind};
+use crate::{positions, save};
 use anyhow::Context;
 use model::ids::{ProviderId, TaskId};
 use model::{Clock, Sealer};
@@ -100,6 +101,9 @@ pub async fn update(
     }
     if let Some(connection) = connection {
         save_credentials(conn, sealer, id, connection).await?;
+        // It may be another cluster, or the same one restored from a backup: versions count from the start again.
+        save::rewind(conn, id).await?;
+        positions::clear(conn, id).await?;
     }
     Ok(())
 }

@@ -157,5 +157,13 @@ pub(crate) async fn sweep_nodes(conn: &mut PgConnection, now: DateTime<Utc>, pro
     Ok(())
 }
 
+/// Makes every object that is read from now on newer than what is in the tables.
+pub(crate) async fn rewind(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<()> {
+    sqlx::query!("UPDATE projects SET resource_version = 0 WHERE provider_id = $1", provider.0).execute(&mut *conn).await?;
+    sqlx::query!("UPDATE nodes SET resource_version = 0 WHERE provider_id = $1", provider.0).execute(&mut *conn).await?;
+    sqlx::query!("UPDATE pods SET resource_version = 0 WHERE provider_id = $1", provider.0).execute(&mut *conn).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,4 @@
+//! Flows on real parts: a real Postgres, Kubernetes cluster, registry and oscap. `make test` starts them and tells where they are.
+
+mod inventory;
+mod support;
