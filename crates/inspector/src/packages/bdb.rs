@@ -54,7 +54,7 @@ impl<'a> Hash<'a> {
             return Err("it is encrypted".into());
         }
         file.page_bytes = file.u32(bytes, 20).unwrap_or(0) as usize;
-        if !file.page_bytes.is_power_of_two() || !(512..=65_536).contains(&file.page_bytes) || bytes.len() % file.page_bytes != 0 {
+        if !file.page_bytes.is_power_of_two() || !(512..=65_536).contains(&file.page_bytes) || !bytes.len().is_multiple_of(file.page_bytes) {
             return Err("it is cut off or its page size is wrong".into());
         }
         let last = file.u32(bytes, 32).unwrap_or(0) as usize;
@@ -77,7 +77,7 @@ impl<'a> Hash<'a> {
     fn values(&self, number: usize) -> Result<impl Iterator<Item = Result<Vec<u8>, String>>, String> {
         let page = self.page(number).ok_or("it is cut off")?;
         let items = if HASH_PAGES.contains(&page[25]) { usize::from(self.u16(page, 20).unwrap_or(0)) } else { 0 };
-        if PAGE_HEADER_BYTES + 2 * items > page.len() || items % 2 != 0 {
+        if PAGE_HEADER_BYTES + 2 * items > page.len() || !items.is_multiple_of(2) {
             return Err(format!("page {number} is damaged"));
         }
         Ok((1..items).step_by(2).map(move |item| self.value(page, item)).filter(|value| !value.as_ref().is_ok_and(|bytes| bytes.len() <= 4)))
