@@ -71,7 +71,7 @@ impl Settings {
         settings.database.private_dir = placed(&settings.database.private_dir, &var)?;
         settings.secrets.key_file = placed(&settings.secrets.key_file, &var)?;
         if settings.server.name.is_empty() {
-            settings.server.name = nix::unistd::gethostname().context("reading the host's name")?.to_string_lossy().into_owned();
+            settings.server.name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host's name")?.trim().to_owned();
         }
         Ok(settings)
     }
