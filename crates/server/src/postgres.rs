@@ -114,11 +114,6 @@ impl Private {
         format!("postgres://{DATABASE}@localhost/{DATABASE}?host={dir}")
     }
 
-    /// Where its files lie.
-    pub fn dir(&self) -> &Path {
-        &self.place.dir
-    }
-
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_WITHIN;
         loop {
