@@ -131,4 +131,4 @@ async fn waiting_tasks(conn: &mut PgConnection, provider: Option<ProviderId>, re
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -57,10 +57,6 @@ pub(crate) struct Scan {
     pub pod_name: String,
     pub pod_uid: String,
     pub token: Option<Vec<u8>>,
-    pub outcome: Option<String>,
-    pub reason_code: String,
-    pub message: String,
-    pub advice: String,
     pub warnings: Vec<String>,
     pub state_deadline_at: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -79,8 +75,8 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
              AND state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $4)
            RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider: ProviderId", task_id AS "task: TaskId",
-                     reference, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, outcome, reason_code, message, advice,
-                     warnings, state_deadline_at"#,
+                     reference, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
+                     state_deadline_at"#,
         scan.0,
         &*ctx.owner,
         now + Duration::seconds(LEASE_SECS),
@@ -207,4 +203,4 @@ async fn look(ctx: &SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -192,4 +192,4 @@ pub(crate) fn priority_class() -> serde_json::Result<PriorityClass> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

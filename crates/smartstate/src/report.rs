@@ -222,4 +222,4 @@ pub(crate) fn judge(report: &InspectionReport) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

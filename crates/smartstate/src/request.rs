@@ -228,4 +228,4 @@ async fn results(conn: &mut PgConnection, images: &[Image], new: &[(ScanId, Imag
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,48 @@
+use super::*;
+use crate::admission::admit;
+use crate::admission::tests::context;
+use crate::request::request;
+use crate::request::tests::images;
+use sqlx::PgPool;
 
+/// One scan, admitted and taken.
+pub(crate) async fn taken(pool: &PgPool) -> (SmartState, Scan) {
+    let ctx = context(pool, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let (provider, images) = images(&mut conn, 1).await;
+    request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
+    let admitted = admit(&mut conn, &ctx, provider, 32).await.unwrap();
+    let scan = take(&mut conn, &ctx, admitted[0]).await.unwrap().unwrap();
+    (ctx, scan)
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_living_lease_keeps_others_away_and_a_lapsed_one_is_taken_over_with_a_higher_fence(pool: PgPool) {
+    let (ctx, scan) = taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    assert!(take(&mut conn, &ctx, scan.id).await.unwrap().is_none());
+    assert!(lapsed(&mut conn, &ctx).await.unwrap().is_empty());
+    ctx.clock.advance(Duration::seconds(LEASE_SECS + 1));
+    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [scan.id]);
+    let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
+    assert!(again.fence > scan.fence);
+    assert_eq!(look(&ctx, scan.id, scan.fence, scan.task, true).await.unwrap(), Signal::Lost);
+    assert_eq!(look(&ctx, again.id, again.fence, again.task, true).await.unwrap(), Signal::GoOn);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn whoever_drives_a_scan_hears_of_its_cancellation(pool: PgPool) {
+    let (ctx, scan) = taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    queue::task::request_cancel(&mut conn, &ctx.clock, &[scan.task.unwrap()]).await.unwrap();
+    let guard = Guard::keep(&ctx, &scan);
+    assert_eq!(guard.stopped().await, Signal::Cancelled);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn leases_that_are_given_back_can_be_taken_at_once(pool: PgPool) {
+    let (ctx, scan) = taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    give_back(&mut conn, &ctx).await.unwrap();
+    assert!(take(&mut conn, &ctx, scan.id).await.unwrap().is_some());
+}

@@ -1,1 +1,86 @@
+use super::*;
+use crate::lease::State;
+use model::ids::ProviderId;
 
+pub(crate) fn scan(id: i64) -> Scan {
+    Scan {
+        id: ScanId(id),
+        digest: format!("sha256:{}", "d".repeat(64)),
+        image: None,
+        provider: ProviderId(1),
+        task: None,
+        reference: format!("registry.example.org/shop/cart@sha256:{}", "d".repeat(64)),
+        state: State::CreatingPod,
+        fence: 1,
+        attempt: 1,
+        namespace: "tidewaiter".into(),
+        pod_name: name(ScanId(id), "1a2b3c4d", 1),
+        pod_uid: String::new(),
+        token: None,
+        warnings: vec![],
+        state_deadline_at: None,
+    }
+}
+
+fn manifest() -> Value {
+    let settings = Settings {
+        inspector_image: format!("registry.example.org/tidewaiter/inspector@sha256:{}", "a".repeat(64)),
+        plain_http_registries: vec!["10.0.0.1:5000".into()],
+        ..Settings::default()
+    };
+    let scan = scan(7);
+    let parts = Parts { scan: &scan, instance: "1a2b3c4d", token: b"token", logins: 2, has_ca: true, with_priority: true };
+    serde_json::to_value(pod(&settings, &parts).unwrap()).unwrap()
+}
+
+#[test]
+fn the_pod_of_a_scan_is_made_like_this() {
+    insta::assert_yaml_snapshot!(manifest());
+}
+
+/// Source: Kubernetes, Pod Security Standards, Baseline and Restricted, control by control.
+#[test]
+fn the_pod_satisfies_every_control_of_the_restricted_profile() {
+    let pod = manifest();
+    let spec = &pod["spec"];
+    for shared in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
+        assert_eq!(spec[shared], Value::Null, "{shared}");
+    }
+    let whole = &spec["securityContext"];
+    for set in ["windowsOptions", "seLinuxOptions", "appArmorProfile", "sysctls"] {
+        assert_eq!(whole[set], Value::Null, "{set}");
+    }
+    assert_eq!(whole["runAsNonRoot"], true);
+    assert!(whole["runAsUser"].as_i64().unwrap() > 0);
+    assert_eq!(whole["seccompProfile"]["type"], "RuntimeDefault");
+    let allowed = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+    for volume in spec["volumes"].as_array().unwrap() {
+        for kind in volume.as_object().unwrap().keys().filter(|key| *key != "name") {
+            assert!(allowed.contains(&kind.as_str()), "volume of type {kind}");
+        }
+    }
+    for container in spec["containers"].as_array().unwrap() {
+        let own = &container["securityContext"];
+        assert_ne!(own["privileged"], true);
+        assert_eq!(own["allowPrivilegeEscalation"], false);
+        assert_eq!(own["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(own["capabilities"]["add"], Value::Null);
+        assert_eq!(own["runAsNonRoot"], true);
+        assert_ne!(own["runAsUser"], 0);
+        assert_eq!(own["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(own["procMount"], Value::Null);
+        assert!(container["ports"].as_array().unwrap().iter().all(|port| port["hostPort"].is_null()));
+        assert_eq!(container["lifecycle"], Value::Null);
+    }
+}
+
+#[test]
+fn the_pod_holds_the_hash_of_its_token_and_neither_token_nor_service_account() {
+    let pod = manifest();
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["spec"]["enableServiceLinks"], false);
+    let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+    let hash = variables.iter().find(|variable| variable["name"] == env::TOKEN_SHA256).unwrap();
+    assert_eq!(hash["value"], hex::encode(Sha256::digest(b"token")));
+    assert!(variables.iter().all(|variable| variable["value"] != "token"));
+}

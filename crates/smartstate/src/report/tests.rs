@@ -1,1 +1,134 @@
+use super::*;
+use crate::pod::tests::scan;
+use scap::report::{ImageConfig, Layer, OperatingSystem, Package, PackageKind, Timings};
 
+pub(crate) fn rule(id: &str, outcome: Outcome, severity: Severity) -> RuleResult {
+    RuleResult {
+        rule_id: id.into(),
+        outcome,
+        severity,
+        title: format!("Title of {id}"),
+        description: String::new(),
+        rationale: String::new(),
+        fix: String::new(),
+        identifiers: vec![],
+        message: String::new(),
+    }
+}
+
+pub(crate) fn layer(layer: Layer, state: LayerState, rules: Vec<RuleResult>) -> LayerReport {
+    LayerReport {
+        layer,
+        state,
+        reason: "a reason".into(),
+        profile: String::new(),
+        content: String::new(),
+        rules,
+        has_arf: false,
+        has_html: false,
+        html_reason: String::new(),
+        duration_ms: 5,
+    }
+}
+
+/// A report of scan `id` that is all well: 2 of 4 rules failed, 1 package.
+pub(crate) fn report(id: i64) -> InspectionReport {
+    let package = |name: &str| Package {
+        kind: PackageKind::Deb,
+        name: name.into(),
+        version: "1".into(),
+        architecture: "amd64".into(),
+        source: String::new(),
+        vendor: String::new(),
+        summary: String::new(),
+    };
+    InspectionReport {
+        version: REPORT_VERSION,
+        scan_id: id.to_string(),
+        digest: scan(id).digest,
+        manifest_digest: scan(id).digest,
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        compressed_size_bytes: 10,
+        unpacked_size_bytes: 20,
+        config: ImageConfig::default(),
+        os: Some(OperatingSystem { id: "debian".into(), version_id: "12".into(), pretty_name: "Debian 12".into(), id_like: vec![] }),
+        package_database: PackageDatabase::Read { paths: vec!["var/lib/dpkg/status".into()] },
+        packages: vec![package("zlib"), package("bash")],
+        layers: vec![
+            layer(Layer::Benchmark, LayerState::Evaluated, vec![rule("a", Outcome::Pass, Severity::High), rule("b", Outcome::Fail, Severity::Low)]),
+            layer(Layer::Guide, LayerState::Evaluated, vec![rule("c", Outcome::Fail, Severity::High)]),
+            layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("d", Outcome::Error, Severity::Medium)]),
+        ],
+        timings: Timings::default(),
+        warnings: vec![],
+    }
+}
+
+fn packed(report: &InspectionReport) -> Vec<u8> {
+    zstd::encode_all(&serde_json::to_vec(report).unwrap()[..], 1).unwrap()
+}
+
+#[test]
+fn a_report_of_another_scan_image_or_form_is_refused() {
+    let refused = |change: fn(&mut InspectionReport)| {
+        let mut report = report(7);
+        change(&mut report);
+        read(&packed(&report), &scan(7)).unwrap_err().to_string()
+    };
+    assert!(refused(|report| report.scan_id = "8".into()).contains("scan 8"));
+    assert!(refused(|report| report.digest = "sha256:else".into()).contains("sha256:else"));
+    assert!(refused(|report| report.version += 1).contains("version"));
+    assert!(read(b"no zstd", &scan(7)).is_err());
+    assert!(read(&zstd::encode_all(&b"{}"[..], 1).unwrap(), &scan(7)).is_err());
+    read(&packed(&report(7)), &scan(7)).unwrap();
+}
+
+#[test]
+fn what_a_hostile_image_puts_into_a_report_is_made_harmless() {
+    let mut hostile = report(7);
+    hostile.packages[0].name = "a\0b".into();
+    hostile.packages[1].name = "ü".repeat(10_000);
+    hostile.config.env = vec!["X=\0".into(); 10_000];
+    hostile.layers[0].rules[0].identifiers =
+        vec![scap::report::Identifier { system: String::new(), text: "CVE-1".into(), href: "javascript:alert(1)".into() }];
+    hostile.layers.push(layer(Layer::Benchmark, LayerState::Evaluated, vec![]));
+    let clean = read(&packed(&hostile), &scan(7)).unwrap();
+    assert_eq!(clean.packages[0].name, "ab");
+    assert!(clean.packages[1].name.len() <= WORD + 3);
+    assert_eq!(clean.config.env, vec!["X="; LIST_AT_MOST]);
+    assert_eq!(clean.layers[0].rules[0].identifiers[0].href, "");
+    assert_eq!(clean.layers.len(), 3);
+}
+
+#[test]
+fn a_verdict_counts_failures_and_names_what_is_missing() {
+    let good = judge(&report(7));
+    assert_eq!(good.message, "2 rules failed: 1 high, 1 low");
+    assert!(good.gap.is_none() && good.fully_checked);
+
+    let mut unread = report(7);
+    unread.package_database = PackageDatabase::Unreadable { path: "var/lib/dpkg/status".into(), reason: "line 3 is no field".into() };
+    let verdict = judge(&unread);
+    assert_eq!(verdict.gap.as_ref().unwrap().code(), "packages_unreadable");
+    assert!(verdict.message.starts_with("The package database of this image cannot be read: var/lib/dpkg/status: line 3 is no field"));
+    assert!(!verdict.fully_checked);
+
+    let mut nothing = report(7);
+    nothing.os = None;
+    assert!(judge(&nothing).message.starts_with("No operating system found in this image"));
+
+    let mut uncovered = report(7);
+    uncovered.layers[2].state = LayerState::NotCovered;
+    let verdict = judge(&uncovered);
+    assert!(verdict.gap.is_none() && !verdict.fully_checked);
+}
+
+#[test]
+fn a_feed_that_could_not_be_loaded_makes_its_layer_a_failed_one() {
+    let mut report = report(7);
+    report.layers[2] = layer(Layer::Vulnerabilities, LayerState::NotCovered, vec![]);
+    report.layers[2].reason = format!("{NOT_LOADED}no such file");
+    let read = read(&packed(&report), &scan(7)).unwrap();
+    assert_eq!(read.layers[2].state, LayerState::Failed);
+    assert_eq!(judge(&read).gap.unwrap().code(), "layers_incomplete");
+}

@@ -1,1 +1,68 @@
+use super::*;
+use crate::lease::tests::taken;
+use crate::report::judge;
+use crate::report::tests::{layer, report, rule};
+use scap::report::{LayerState, Severity};
+use sqlx::PgPool;
 
+/// A scan that has come to fetching, with a report that fits it.
+async fn fetching(pool: &PgPool) -> (SmartState, Scan, InspectionReport) {
+    let (ctx, scan) = taken(pool).await;
+    sqlx::query("UPDATE scans SET state = 'fetching' WHERE id = $1").bind(scan.id).execute(pool).await.unwrap();
+    let report = report(scan.id.0);
+    (ctx, scan, report)
+}
+
+async fn store(pool: &PgPool, ctx: &SmartState, scan: &Scan, report: &InspectionReport) -> anyhow::Result<bool> {
+    let artifact = Artifact { layer: Layer::Benchmark, kind: "arf", packed: Bytes::from_static(b"zstd"), size_bytes: 9 };
+    let evidence = Evidence { log: "log".into(), events: json!([]) };
+    save(&mut *pool.acquire().await?, ctx, scan, report, &[artifact], &judge(report), &evidence).await
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_report_becomes_rows_worst_first(pool: PgPool) {
+    let (ctx, scan, report) = fetching(&pool).await;
+    assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
+    let rules: Vec<String> = sqlx::query_scalar("SELECT rule_id FROM rule_results JOIN rules ON rules.id = rule_key WHERE scan_id = $1 ORDER BY ordinal")
+        .bind(scan.id)
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rules, ["c", "b", "d", "a"]);
+    let packages: Vec<String> = sqlx::query_scalar("SELECT name FROM packages ORDER BY ordinal").fetch_all(&pool).await.unwrap();
+    assert_eq!(packages, ["bash", "zlib"]);
+    let inspection: (i32, i32, i32, bool, String) =
+        sqlx::query_as("SELECT failed_high, failed_low, package_count, fully_checked, os_name FROM inspections WHERE digest = $1")
+            .bind(&scan.digest)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(inspection, (1, 1, 2, true, "Debian 12".into()));
+    let ended: (String, String, String) = sqlx::query_as("SELECT state, outcome, message FROM scans").fetch_one(&pool).await.unwrap();
+    assert_eq!(ended, ("cleaning".into(), "ok".into(), "2 rules failed: 1 high, 1 low".into()));
+    let layers: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scan_layers").fetch_one(&pool).await.unwrap();
+    assert_eq!(layers, 3);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_server_that_lost_its_lease_saves_nothing(pool: PgPool) {
+    let (ctx, mut scan, report) = fetching(&pool).await;
+    scan.fence -= 1;
+    assert!(!store(&pool, &ctx, &scan, &report).await.unwrap());
+    let saved: i64 = sqlx::query_scalar("SELECT (SELECT COUNT(*) FROM rule_results) + (SELECT COUNT(*) FROM inspections)").fetch_one(&pool).await.unwrap();
+    assert_eq!(saved, 0);
+    scan.fence += 1;
+    assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
+    assert!(!store(&pool, &ctx, &scan, &report).await.unwrap(), "saved twice");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn the_texts_of_a_rule_are_kept_once_for_all_results(pool: PgPool) {
+    let (ctx, scan, mut report) = fetching(&pool).await;
+    let same = (0..5_000).map(|_| rule("same", scap::report::Outcome::Fail, Severity::High)).collect();
+    report.layers[2] = layer(Layer::Vulnerabilities, LayerState::Evaluated, same);
+    assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
+    let (rules, results): (i64, i64) =
+        sqlx::query_as("SELECT (SELECT COUNT(*) FROM rules WHERE rule_id = 'same'), (SELECT COUNT(*) FROM rule_results)").fetch_one(&pool).await.unwrap();
+    assert_eq!((rules, results), (1, 5_003));
+}
