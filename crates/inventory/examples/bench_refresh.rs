@@ -200,10 +200,9 @@ async fn make_pod(client: &kube::Client, number: usize) -> anyhow::Result<()> {
         })
     };
     let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
-    let patch = json!({ "status": {
-        "phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [status(0), status(1)],
-        "conditions": ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition),
-    } });
+    let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
+    let statuses = [status(0), status(1)];
+    let patch = json!({ "status": { "phase": "Running", "podIP": "10.0.0.1", "containerStatuses": statuses, "conditions": conditions } });
     let request_status = Request::patch(format!("{pods}/{name}/status")).header("content-type", "application/merge-patch+json");
     request(client, request_status, patch).await?;
     Ok(())

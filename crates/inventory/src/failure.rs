@@ -143,17 +143,18 @@ fn of_cause(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectErr
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(of_tls(tls, server));
     }
-    let io = cause.downcast_ref::<io::Error>()?;
-    // An io::Error's own cause is not part of source() when it wraps another error.
-    if let Some(inner) = io.get_ref() {
+    let mut io = cause.downcast_ref::<io::Error>()?;
+    // An io::Error that wraps another error leaves it out of source(): look inside, however deep.
+    loop {
+        let Some(inner) = io.get_ref() else { return of_io(io.kind(), server) };
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return Some(of_tls(tls, server));
         }
-        if let Some(found) = inner.downcast_ref::<io::Error>().and_then(|inner| of_io(inner.kind(), server)) {
-            return Some(found);
+        match inner.downcast_ref::<io::Error>() {
+            Some(deeper) => io = deeper,
+            None => return of_io(io.kind(), server),
         }
     }
-    of_io(io.kind(), server)
 }
 
 fn of_io(kind: io::ErrorKind, server: &str) -> Option<ConnectError> {
