@@ -1,0 +1,100 @@
+//! An image's configuration blob.
+//!
+//! Source: OCI image specification 1.1, config.md; Docker image specification 1.2.
+
+use crate::failure::bad_image;
+use chrono::{DateTime, Utc};
+use scap::protocol::Failure;
+use scap::report::ImageConfig;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What is used of the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) image: ImageConfig,
+    /// Digests of the layers' tar streams, lowest first.
+    pub(crate) diff_ids: Vec<String>,
+    pub(crate) healthcheck: bool,
+}
+
+// Docker writes null where OCI leaves out.
+#[derive(Deserialize)]
+struct Raw {
+    architecture: Option<String>,
+    os: Option<String>,
+    author: Option<String>,
+    created: Option<String>,
+    config: Option<Container>,
+    rootfs: Option<RootFs>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    user: Option<String>,
+    working_dir: Option<String>,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Words>,
+    cmd: Option<Words>,
+    exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    labels: Option<BTreeMap<String, String>>,
+    healthcheck: Option<Healthcheck>,
+}
+
+/// Old images have a plain string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Many(Vec<String>),
+    One(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthcheck {
+    test: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Option<Vec<String>>,
+}
+
+/// Reads the configuration of an image with `layers` layers.
+///
+/// # Errors
+/// `BadImage`: no JSON, not for Linux, or not as many diff_ids as layers.
+pub(crate) fn parse(bytes: &[u8], layers: usize) -> Result<Config, Failure> {
+    let raw: Raw = serde_json::from_slice(bytes).map_err(|e| bad_image(format!("The image's configuration is damaged: {e}.")))?;
+    let os = raw.os.unwrap_or_default();
+    if !matches!(os.as_str(), "" | "linux") {
+        return Err(bad_image(format!("The image is for {os}: only Linux images can be inspected.")));
+    }
+    let diff_ids = raw.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
+    if diff_ids.len() != layers {
+        return Err(bad_image(format!("The image has {layers} layers but its configuration lists {}.", diff_ids.len())));
+    }
+    let container = raw.config.unwrap_or_default();
+    let words = |words: Option<Words>| match words {
+        None => Vec::new(),
+        Some(Words::Many(words)) => words,
+        Some(Words::One(word)) => vec![word],
+    };
+    let image = ImageConfig {
+        architecture: raw.architecture.unwrap_or_default(),
+        os,
+        author: raw.author.unwrap_or_default(),
+        created_at: raw.created.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|time| time.with_timezone(&Utc)),
+        user: container.user.unwrap_or_default(),
+        working_dir: container.working_dir.unwrap_or_default(),
+        env: container.env.unwrap_or_default(),
+        entrypoint: words(container.entrypoint),
+        cmd: words(container.cmd),
+        exposed_ports: container.exposed_ports.unwrap_or_default().into_keys().collect(),
+        labels: container.labels.unwrap_or_default(),
+    };
+    let test = container.healthcheck.and_then(|check| check.test).unwrap_or_default();
+    let healthcheck = test.first().is_some_and(|kind| kind != "NONE");
+    Ok(Config { image, diff_ids, healthcheck })
+}

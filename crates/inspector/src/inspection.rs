@@ -1,0 +1,237 @@
+//! One inspection from beginning to end: its phases, and what is known in each.
+
+use crate::failure::storage;
+use crate::oscap::{self, Target};
+use crate::pull::{self, Progress, Unpacked, millis};
+use crate::settings::Settings;
+use crate::{manifest, os, packages};
+use scap::protocol::{Evaluate, Failure, Phase, Status};
+use scap::report::{InspectionReport, OperatingSystem, Package, PackageDatabase, REPORT_VERSION, Timings};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// An inspection under way.
+pub(crate) struct Inspection {
+    settings: Settings,
+    progress: watch::Sender<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    failure: Option<Failure>,
+    image: Option<Arc<Image>>,
+    /// What was asked for, and the task that does it.
+    evaluation: Option<(Evaluate, AbortOnDropHandle<()>)>,
+}
+
+/// An image that was unpacked and looked at.
+struct Image {
+    unpacked: Unpacked,
+    os: Option<OperatingSystem>,
+    database: PackageDatabase,
+    packages: Vec<Package>,
+    packages_ms: u64,
+}
+
+/// Why an evaluation was not begun.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// The image is not ready, or never will be.
+    Phase(Phase),
+    /// Another one is under way or done.
+    Another,
+}
+
+impl Inspection {
+    /// Makes the folders below the work folder; nothing runs yet.
+    pub(crate) fn new(settings: Settings) -> io::Result<Arc<Self>> {
+        let state = State { phase: Phase::Pulling, failure: None, image: None, evaluation: None };
+        let inspection = Self { settings, progress: watch::Sender::new(String::new()), state: Mutex::new(state) };
+        for folder in [inspection.content_dir(), inspection.results_dir(), inspection.temporary_dir()] {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(Arc::new(inspection))
+    }
+
+    pub(crate) fn token_sha256(&self) -> &[u8; 32] {
+        &self.settings.token_sha256
+    }
+
+    /// Content files, each named by its SHA-256.
+    pub(crate) fn content_dir(&self) -> PathBuf {
+        self.settings.work.join("content")
+    }
+
+    /// The report and the raw results.
+    pub(crate) fn results_dir(&self) -> PathBuf {
+        self.settings.work.join("results")
+    }
+
+    pub(crate) fn temporary_dir(&self) -> PathBuf {
+        self.settings.work.join("tmp")
+    }
+
+    /// Where the report lies once the phase is `Done`.
+    pub(crate) fn report_file(&self) -> PathBuf {
+        self.results_dir().join("report.json.zst")
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let state = self.lock();
+        Status {
+            scan_id: self.settings.scan_id.clone(),
+            phase: state.phase,
+            message: self.progress.borrow().clone(),
+            failure: state.failure.clone(),
+            os: state.image.as_ref().and_then(|image| image.os.clone()),
+            package_database: state.image.as_ref().map(|image| image.database.clone()),
+            architecture: manifest::architecture().to_owned(),
+        }
+    }
+
+    /// Pulls, unpacks and reads packages; ends in the phase `Ready` or `Failed`.
+    pub(crate) async fn prepare(&self) {
+        match self.unpack_and_read().await {
+            Ok(image) => {
+                tracing::info!(
+                    pull_ms = image.unpacked.pull_ms,
+                    unpack_ms = image.unpacked.unpack_ms,
+                    packages = image.packages.len(),
+                    "the image is ready"
+                );
+                self.lock().image = Some(Arc::new(image));
+                self.enter(Phase::Ready, "waits for content");
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    async fn unpack_and_read(&self) -> Result<Image, Failure> {
+        let Settings { image, access, limits, work, .. } = &self.settings;
+        let unpacked = pull::pull(image, access, *limits, work, |progress| match progress {
+            Progress::Manifest => self.enter(Phase::Pulling, "manifest"),
+            Progress::Layer { n, of } => self.enter(Phase::Pulling, &format!("layer {n} of {of}")),
+            Progress::Unpacking { n, of } => self.enter(Phase::Unpacking, &format!("layer {n} of {of}")),
+        })
+        .await?;
+        self.enter(Phase::ReadingPackages, "packages");
+        let begun = Instant::now();
+        let root = unpacked.root.clone();
+        let read = tokio::task::spawn_blocking(move || (os::read(&root), packages::read(&root))).await;
+        let (os, (database, packages)) = read.map_err(|e| storage("reading the packages", &e.into()))?;
+        Ok(Image { unpacked, os, database, packages, packages_ms: millis(begun.elapsed()) })
+    }
+
+    /// Begins an evaluation; the same one again is no error and begins nothing.
+    pub(crate) fn evaluate(self: &Arc<Self>, request: Evaluate) -> Result<(), NotNow> {
+        let mut state = self.lock();
+        if let Some((known, _)) = &state.evaluation {
+            return if *known == request { Ok(()) } else { Err(NotNow::Another) };
+        }
+        let image = match (&state.image, state.phase) {
+            (Some(image), Phase::Ready) => Arc::clone(image),
+            (_, phase) => return Err(NotNow::Phase(phase)),
+        };
+        state.phase = Phase::Evaluating;
+        let task = tokio::spawn(Arc::clone(self).run(image, request.clone()));
+        state.evaluation = Some((request, AbortOnDropHandle::new(task)));
+        Ok(())
+    }
+
+    async fn run(self: Arc<Self>, image: Arc<Image>, request: Evaluate) {
+        let target = self.target(&image);
+        let mut layers = Vec::new();
+        for layer in &request.layers {
+            self.progress.send_replace(layer.layer.as_str().to_owned());
+            layers.push(oscap::evaluate(layer, &target).await);
+        }
+        let report = self.report(&image, layers);
+        match self.write(report).await {
+            Ok(()) => self.enter(Phase::Done, "the report is ready"),
+            Err(e) => self.fail(storage("writing the report", &e)),
+        }
+    }
+
+    fn target(&self, image: &Image) -> Target {
+        Target {
+            root: image.unpacked.root.clone(),
+            state_file: image.unpacked.state_file.clone(),
+            work: self.temporary_dir(),
+            content_dir: self.content_dir(),
+            results_dir: self.results_dir(),
+            image: self.settings.image_name.clone(),
+            env: image.unpacked.config.env.clone(),
+            os: image.os.clone(),
+            package_database: image.database.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    fn report(&self, image: &Image, layers: Vec<scap::report::LayerReport>) -> InspectionReport {
+        let unpacked = &image.unpacked;
+        InspectionReport {
+            version: REPORT_VERSION,
+            scan_id: self.settings.scan_id.clone(),
+            digest: self.settings.image.digest.clone(),
+            manifest_digest: unpacked.manifest_digest.clone(),
+            media_type: unpacked.media_type.clone(),
+            compressed_size_bytes: unpacked.compressed_bytes,
+            unpacked_size_bytes: unpacked.unpacked_bytes,
+            config: unpacked.config.clone(),
+            os: image.os.clone(),
+            package_database: image.database.clone(),
+            packages: image.packages.clone(),
+            layers,
+            timings: Timings { pull_ms: unpacked.pull_ms, unpack_ms: unpacked.unpack_ms, packages_ms: image.packages_ms },
+            warnings: unpacked.warnings.clone(),
+        }
+    }
+
+    async fn write(&self, report: InspectionReport) -> io::Result<()> {
+        let file = self.report_file();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = zstd::Encoder::new(std::fs::File::create(file)?, 3)?;
+            serde_json::to_writer(&mut out, &report)?;
+            out.finish()?;
+            Ok(())
+        });
+        written.await?
+    }
+
+    /// Stops an evaluation under way; OpenSCAP's processes are gone when this returns.
+    pub(crate) async fn stop(&self) {
+        let evaluation = self.lock().evaluation.take();
+        if let Some((_, task)) = evaluation {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    fn enter(&self, phase: Phase, message: &str) {
+        tracing::info!(?phase, "{message}");
+        self.progress.send_replace(message.to_owned());
+        self.lock().phase = phase;
+    }
+
+    fn fail(&self, failure: Failure) {
+        tracing::error!(code = ?failure.code, "{}", failure.message);
+        self.progress.send_replace(failure.message.clone());
+        let mut state = self.lock();
+        state.phase = Phase::Failed;
+        state.failure = Some(failure);
+    }
+
+    /// Nothing that panics runs under the lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

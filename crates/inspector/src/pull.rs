@@ -1,0 +1,234 @@
+//! From a reference to an unpacked image: manifest, configuration, layers.
+
+use crate::config::{self, Config};
+use crate::failure::{bad_image, storage};
+use crate::manifest::{self, Descriptor, Manifest};
+use crate::reference::Reference;
+use crate::registry::{Access, Registry};
+use crate::transport;
+use crate::unpack::{self, Limits, Tree};
+use scap::protocol::Failure;
+use scap::report::ImageConfig;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Layers fetched at a time.
+const PARALLEL: usize = 3;
+/// A transfer that broke is tried again this often in all.
+const ATTEMPTS: u32 = 4;
+
+/// An image in a folder.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// The image's root; its links never lead out of it.
+    pub root: PathBuf,
+    /// fakeroot's state: owners and modes of the files in `root`.
+    pub state_file: PathBuf,
+    /// Digest of the platform's own manifest.
+    pub manifest_digest: String,
+    pub media_type: String,
+    pub config: ImageConfig,
+    pub compressed_bytes: u64,
+    pub unpacked_bytes: u64,
+    /// Entries of all layers.
+    pub entries: u64,
+    /// Inodes in the state file.
+    pub inodes: usize,
+    /// Until the last layer was fetched.
+    pub pull_ms: u64,
+    /// Time spent unpacking, part of it while other layers were fetched.
+    pub unpack_ms: u64,
+    /// Sentences for people.
+    pub warnings: Vec<String>,
+}
+
+/// What an image is made of.
+struct Parts {
+    manifest_digest: String,
+    media_type: String,
+    config: Config,
+    layers: Vec<Descriptor>,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Manifest,
+    /// Waits for layer `n` of `of`, counted from 1.
+    Layer { n: usize, of: usize },
+    /// All is fetched; unpacks layer `n` of `of`.
+    Unpacking { n: usize, of: usize },
+}
+
+/// Fetches `image`, verifies every digest and unpacks it into `into`/root, with owners and modes in `into`/state.
+///
+/// # Errors
+/// A code and a sentence for people; `into` then holds remains.
+pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Path, mut progress: impl FnMut(Progress)) -> Result<Unpacked, Failure> {
+    let started = Instant::now();
+    progress(Progress::Manifest);
+    let registry = Arc::new(Registry::new(image, access)?);
+    let parts = parts(&registry, image).await?;
+    let blobs = into.join("blobs");
+    let root = into.join("root");
+    let make = |e| storage("making its folders", &e);
+    tokio::fs::create_dir_all(&blobs).await.map_err(make)?;
+    let mut tree = Tree::create(&root, limits).map_err(make)?;
+    let of = parts.layers.len();
+    let fetched = Arc::new(Semaphore::new(0));
+    let fetches = fetch_all(&registry, &parts.layers, &blobs, &fetched);
+    let mut pulled = started.elapsed();
+    let mut unpacking = Duration::ZERO;
+    for (number, (fetch, layer)) in fetches.into_iter().zip(&parts.layers).enumerate() {
+        let n = number + 1;
+        let all_fetched = fetched.available_permits() == of;
+        progress(if all_fetched { Progress::Unpacking { n, of } } else { Progress::Layer { n, of } });
+        let (file, at) = fetch.await.map_err(|e| storage("fetching a layer", &e.into()))??;
+        pulled = pulled.max(at - started);
+        let begun = Instant::now();
+        let (size, diff_id) = (layer.size, parts.config.diff_ids[number].clone());
+        tree = blocking(move || {
+            unpack::apply(&mut tree, &file, size, &diff_id).map_err(|refusal| refusal.failure(n))?;
+            // Its space is needed for what comes.
+            std::fs::remove_file(&file).map_err(|e| storage("removing a layer", &e))?;
+            Ok(tree)
+        })
+        .await?;
+        unpacking += begun.elapsed();
+    }
+    let begun = Instant::now();
+    let state_file = into.join("state");
+    let (config, to) = (parts.config.clone(), state_file.clone());
+    let tree = blocking(move || {
+        unpack::complete(&mut tree, &config).map_err(|refusal| refusal.failure(of))?;
+        tree.state.write(tree.root(), &to).map_err(|e| storage("writing the owners", &e))?;
+        Ok(tree)
+    })
+    .await?;
+    unpacking += begun.elapsed();
+    Ok(Unpacked {
+        root,
+        state_file,
+        manifest_digest: parts.manifest_digest,
+        media_type: parts.media_type,
+        config: parts.config.image,
+        compressed_bytes: parts.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
+        unpacked_bytes: tree.bytes,
+        entries: tree.entries,
+        inodes: tree.state.len(),
+        pull_ms: millis(pulled),
+        unpack_ms: millis(unpacking),
+        warnings: tree.notes.sentences(),
+    })
+}
+
+async fn parts(registry: &Registry, image: &Reference) -> Result<Parts, Failure> {
+    let mut digest = image.digest.clone();
+    let mut parsed = verified_manifest(registry, &digest).await?;
+    if let Manifest::List(list) = &parsed {
+        digest = manifest::select(list, manifest::architecture())?.digest.clone();
+        parsed = verified_manifest(registry, &digest).await?;
+    }
+    let Manifest::Image { media_type, config, layers } = parsed else {
+        return Err(bad_image("The image's list names another list."));
+    };
+    let bytes = registry.small_blob(&config.digest).await?;
+    verify(&bytes, &config.digest, "configuration")?;
+    let config = config::parse(&bytes, layers.len())?;
+    Ok(Parts { manifest_digest: digest, media_type, config, layers })
+}
+
+async fn verified_manifest(registry: &Registry, digest: &str) -> Result<Manifest, Failure> {
+    let bytes = registry.manifest(digest).await?;
+    verify(&bytes, digest, "manifest")?;
+    manifest::parse(&bytes)
+}
+
+fn verify(bytes: &[u8], digest: &str, what: &str) -> Result<(), Failure> {
+    if format!("sha256:{}", hex::encode(Sha256::digest(bytes))) == digest {
+        return Ok(());
+    }
+    Err(bad_image(format!("The image's {what} is not what its digest {digest} promises: the registry's storage is damaged, or something in between changed it.")))
+}
+
+type Fetch = AbortOnDropHandle<Result<(PathBuf, Instant), Failure>>;
+
+/// One task per layer, some of them at work at a time, in order; dropped, they stop.
+fn fetch_all(registry: &Arc<Registry>, layers: &[Descriptor], blobs: &Path, fetched: &Arc<Semaphore>) -> Vec<Fetch> {
+    let slots = Arc::new(Semaphore::new(PARALLEL));
+    let fetch = |(number, layer): (usize, &Descriptor)| {
+        let (registry, slots, fetched) = (Arc::clone(registry), Arc::clone(&slots), Arc::clone(fetched));
+        let (layer, file) = (layer.clone(), blobs.join(number.to_string()));
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _slot = slots.acquire().await;
+            download(&registry, &layer, &file).await?;
+            fetched.add_permits(1);
+            Ok((file, Instant::now()))
+        }))
+    };
+    layers.iter().enumerate().map(fetch).collect()
+}
+
+/// Fetches a blob to `file`, again when the transfer breaks, and verifies its size and digest.
+async fn download(registry: &Registry, layer: &Descriptor, file: &Path) -> Result<(), Failure> {
+    let mut attempt = 1;
+    loop {
+        match download_once(registry, layer, file).await {
+            Err(Interrupted::Broken(failure)) if attempt < ATTEMPTS => {
+                tracing::info!("{} Fetching {} again.", failure.message, layer.digest);
+                tokio::time::sleep(Duration::from_millis(500) * attempt).await;
+                attempt += 1;
+            }
+            Err(Interrupted::Broken(failure) | Interrupted::Failed(failure)) => return Err(failure),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+enum Interrupted {
+    /// Worth another try.
+    Broken(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for Interrupted {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn download_once(registry: &Registry, layer: &Descriptor, file: &Path) -> Result<(), Interrupted> {
+    let disk = |e: std::io::Error| storage("fetching a layer", &e);
+    let mut response = registry.blob(&layer.digest).await?;
+    let url = response.url().clone();
+    let mut out = BufWriter::with_capacity(1 << 20, tokio::fs::File::create(file).await.map_err(disk)?);
+    let mut hash = Sha256::new();
+    let mut size = 0u64;
+    while let Some(chunk) = response.chunk().await.map_err(|e| Interrupted::Broken(transport::unreachable(&url, &e)))? {
+        size += chunk.len() as u64;
+        if size > layer.size {
+            return Err(bad_image(format!("A layer of the image is larger than its manifest says ({}).", layer.digest)).into());
+        }
+        hash.update(&chunk);
+        out.write_all(&chunk).await.map_err(disk)?;
+    }
+    out.flush().await.map_err(disk)?;
+    if size != layer.size || format!("sha256:{}", hex::encode(hash.finalize())) != layer.digest {
+        let message = format!("A layer of the image is not what its digest {} promises: the registry's storage is damaged, or something in between changed it.", layer.digest);
+        return Err(Interrupted::Broken(bad_image(message)));
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| storage("unpacking the image", &e.into()))?
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,156 @@
+//! The pod's HTTP server; see [`scap::protocol`] for its requests.
+
+use crate::content;
+use crate::inspection::{Inspection, NotNow};
+use crate::settings::Settings;
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use scap::protocol::{Evaluate, Phase, TOKEN_HEADER};
+use scap::report::Layer;
+use sha2::{Digest as _, Sha256};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq as _;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::io::ReaderStream;
+
+/// How long the last answers may take once the end was asked for.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The server asked for it.
+    Finished,
+    /// The time was over.
+    Deadline,
+    /// `shutdown` came.
+    Stopped,
+}
+
+#[derive(Clone)]
+struct App {
+    inspection: Arc<Inspection>,
+    finish: Arc<Notify>,
+}
+
+/// Inspects the image of `settings` and answers on `listener` until `POST /finish`, the deadline or `shutdown`, whichever comes first.
+///
+/// # Errors
+/// The work folder cannot be written, or the listener fails.
+pub async fn serve(listener: TcpListener, settings: Settings, shutdown: impl Future<Output = ()>) -> anyhow::Result<Ended> {
+    let deadline = settings.deadline;
+    let inspection = Inspection::new(settings).context("making the work folders")?;
+    let finish = Arc::new(Notify::new());
+    let app = router(App { inspection: Arc::clone(&inspection), finish: Arc::clone(&finish) });
+    let closing = Arc::new(Notify::new());
+    let close = Arc::clone(&closing);
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move { close.notified().await });
+    let mut server = std::pin::pin!(server.into_future());
+    let prepare = async {
+        inspection.prepare().await;
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        result = &mut server => result.map(|()| Ended::Stopped).context("serving")?,
+        () = finish.notified() => Ended::Finished,
+        () = tokio::time::sleep(deadline) => Ended::Deadline,
+        () = shutdown => Ended::Stopped,
+        () = prepare => Ended::Stopped,
+    };
+    inspection.stop().await;
+    closing.notify_one();
+    // Kept-alive connections of the API server may never end.
+    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    Ok(ended)
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/content/{sha256}", put(put_content))
+        .route("/evaluate", post(evaluate))
+        .route("/report", get(report))
+        .route("/arf/{layer}", get(arf))
+        .route("/html/{layer}", get(html))
+        .route("/finish", post(finish))
+        .route_layer(middleware::from_fn_with_state(app.clone(), authorize))
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(app)
+}
+
+async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
+    let token = request.headers().get(TOKEN_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+    let given: [u8; 32] = Sha256::digest(token).into();
+    if bool::from(given.ct_eq(app.inspection.token_sha256())) {
+        next.run(request).await
+    } else {
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+}
+
+async fn status(State(app): State<App>) -> Response {
+    Json(app.inspection.status()).into_response()
+}
+
+async fn put_content(State(app): State<App>, Path(sha256): Path<String>, body: Body) -> Response {
+    match content::store(&app.inspection, &sha256, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn evaluate(State(app): State<App>, Json(request): Json<Evaluate>) -> Response {
+    match app.inspection.evaluate(request) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(NotNow::Phase(phase)) => (StatusCode::CONFLICT, format!("not in phase {phase:?}")).into_response(),
+        Err(NotNow::Another) => (StatusCode::CONFLICT, "another evaluation was asked for").into_response(),
+    }
+}
+
+async fn report(State(app): State<App>) -> Response {
+    match app.inspection.phase() {
+        Phase::Done => file(app.inspection.report_file()).await,
+        phase => (StatusCode::CONFLICT, format!("not in phase {phase:?}")).into_response(),
+    }
+}
+
+async fn arf(State(app): State<App>, Path(layer): Path<String>) -> Response {
+    result(&app, &layer, "arf").await
+}
+
+async fn html(State(app): State<App>, Path(layer): Path<String>) -> Response {
+    result(&app, &layer, "html").await
+}
+
+async fn result(app: &App, layer: &str, kind: &str) -> Response {
+    match Layer::parse(layer) {
+        Some(layer) => file(app.inspection.results_dir().join(format!("{}.{kind}.zst", layer.as_str()))).await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn file(path: std::path::PathBuf) -> Response {
+    let Ok(file) = tokio::fs::File::open(path).await else { return StatusCode::NOT_FOUND.into_response() };
+    let length = file.metadata().await.map(|file| file.len());
+    let mut response = Body::from_stream(ReaderStream::with_capacity(file, 128 << 10)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/zstd"));
+    if let Ok(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
+async fn finish(State(app): State<App>) -> StatusCode {
+    app.finish.notify_one();
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,91 @@
+//! How much of an image is taken.
+
+use crate::failure::{bad_image, failure, storage};
+use scap::protocol::{Failure, FailureCode};
+use std::io::{self, ErrorKind, Read};
+use thiserror::Error;
+
+/// What an unpacked image may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sum of the files, holes included.
+    pub unpacked_bytes: u64,
+    pub entries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { unpacked_bytes: 10 << 30, entries: 1_000_000 }
+    }
+}
+
+/// A layer that unpacks to more than this many times its size is a bomb, once it is larger than [`BOMB_FROM_BYTES`].
+const BOMB_RATIO: u64 = 200;
+const BOMB_FROM_BYTES: u64 = 1 << 30;
+/// What headers and padding may add to the files of an archive.
+const OVERHEAD_BYTES: u64 = 2 << 30;
+
+/// Why a layer could not be unpacked.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("{0}")]
+    Damaged(String),
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("writing the image's files: {0}")]
+    Storage(io::Error),
+}
+
+impl Refusal {
+    /// In the words of the report; `layer` counts from 1.
+    pub(crate) fn failure(self, layer: usize) -> Failure {
+        match self {
+            Self::Damaged(what) => bad_image(format!("Layer {layer} of the image cannot be unpacked: {what}.")),
+            Self::TooLarge(what) => failure(FailureCode::TooLarge, format!("The image is too large to be inspected: {what} (layer {layer}).")),
+            Self::Storage(e) => storage("unpacking the image", &e),
+        }
+    }
+
+    /// An error of the layer's stream; a limit that was passed on the way is in it.
+    pub(crate) fn reading(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(refusal) => refusal,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Self::Damaged("it ends too early".into()),
+            Err(error) => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// A reader that stops a layer that grows out of proportion.
+pub(crate) struct Guarded<R> {
+    inner: R,
+    read: u64,
+    compressed: u64,
+    most: u64,
+}
+
+impl<R: Read> Guarded<R> {
+    /// `compressed`: the layer's size as stored.
+    pub(crate) fn new(inner: R, compressed: u64, limits: Limits) -> Self {
+        Self { inner, read: 0, compressed, most: limits.unpacked_bytes.saturating_add(OVERHEAD_BYTES) }
+    }
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        if self.read > self.most {
+            return Err(io::Error::other(Refusal::TooLarge(format!("the archive is larger than {} MiB", self.most >> 20))));
+        }
+        if is_bomb(self.read, self.compressed) {
+            return Err(io::Error::other(Refusal::TooLarge(format!("it unpacks to more than {BOMB_RATIO} times its size"))));
+        }
+        Ok(read)
+    }
+}
+
+/// `unpacked` bytes out of `compressed` are out of proportion.
+pub(crate) fn is_bomb(unpacked: u64, compressed: u64) -> bool {
+    unpacked > BOMB_FROM_BYTES && unpacked / BOMB_RATIO > compressed
+}
