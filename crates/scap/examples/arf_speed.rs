@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::time::Instant;
 
-const RULES: usize = 20_000;
+const RULES: usize = 27_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut file = tempfile::NamedTempFile::new()?;
