@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+pub mod assets;
+pub mod error;
+pub mod list;
+pub mod live;
+pub mod page;
+pub mod pages;
+pub mod request;
+pub mod routes;
+pub mod session;
+pub mod show;
+
+pub use error::{Error, Result};
+pub use routes::{api, ui};
+
+use model::ids::ServerId;
+use model::{Clock, Sealer};
+use sqlx::PgPool;
+use std::sync::Arc;
+
+/// What pages and API need; clones share everything.
+#[derive(Clone)]
+pub struct State {
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub sealer: Sealer,
+    pub settings: Arc<Settings>,
+    /// This server's row and name.
+    pub server: ServerId,
+    pub server_name: String,
+    /// Hints for live pages; `Default::default()`.
+    pub changes: live::Changes,
+}
+
+/// What an administrator may set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long sessions last.
+    pub limits: access::Limits,
+    /// Cookies go over https only; on when the server is reached by https.
+    pub secure_cookies: bool,
+    /// Where scan pods run (`smartstate.namespace`), for the check of a provider's permissions.
+    pub scan_namespace: String,
+}

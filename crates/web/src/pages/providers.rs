@@ -1,0 +1,292 @@
+//! Compute → Containers → Providers: the clusters that Tidewaiter manages.
+
+mod form;
+
+use crate::error::{Error, Result};
+use crate::list::{List, Spec};
+use crate::page::{Flash, Page, redirect, respond};
+use crate::session::Visit;
+use crate::{State, keyset, show};
+use access::Permission;
+use askama::Template;
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum_extra::extract::Form;
+use chrono::{DateTime, Utc};
+use model::ids::ProviderId;
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+pub fn routes() -> Router<State> {
+    Router::new()
+        .route("/providers", get(list))
+        .route("/providers/new", get(form::new).post(form::create))
+        .route("/providers/refresh", post(refresh_selected))
+        .route("/providers/{id}", get(show_one))
+        .route("/providers/{id}/edit", get(form::edit).post(form::update))
+        .route("/providers/{id}/refresh", post(refresh))
+        .route("/providers/{id}/validate", post(validate))
+        .route("/providers/{id}/delete", get(confirm_delete).post(delete))
+}
+
+static SPEC: Spec = Spec { path: "/providers", sorts: &["name", "status", "refreshed"], descending: false, filters: &[("kind", "Type"), ("status", "Status")] };
+
+#[derive(Debug)]
+struct Row {
+    id: i64,
+    cursor: String,
+    name: String,
+    kind: String,
+    endpoint: String,
+    status: String,
+    status_message: String,
+    refreshed_at: Option<DateTime<Utc>>,
+    nodes: i64,
+    pods: i64,
+    images: i64,
+}
+
+#[derive(Template)]
+#[template(path = "providers/list.html")]
+struct ListPage {
+    page: Page,
+    list: List,
+    rows: Vec<Row>,
+    count: String,
+}
+
+async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
+    let mut list = List::new(&SPEC, &visit);
+    let mut conn = state.pool.acquire().await?;
+    let rows = read(&mut conn, &mut list).await?;
+    let count = count(&mut conn, &list).await?;
+    let page = visit.page("providers", "Container Providers").live("providers");
+    respond(&visit, &ListPage { page, list, rows, count: show::bounded(count) })
+}
+
+async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
+    Ok(keyset!(list, conn, Row, {
+        "name" => "p.name", "TEXT";
+        "status" => "p.status", "TEXT";
+        "refreshed" => "COALESCE(p.refreshed_at, 'epoch')", "TIMESTAMPTZ";
+    }, "p.id",
+        r#"p.id, p.name, p.kind, p.endpoint, p.status, p.status_message, p.refreshed_at,
+           (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
+           (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL) AS "pods!",
+           (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!"
+           FROM providers p
+           WHERE ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.endpoint ILIKE $4)
+             AND ($5::TEXT IS NULL OR p.kind = $5)
+             AND ($6::TEXT IS NULL OR p.status = $6)"#,
+        list.pattern(), list.filter("kind"), list.filter("status")
+    ))
+}
+
+async fn count(conn: &mut PgConnection, list: &List) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "count!"
+           FROM (SELECT FROM providers p
+                 WHERE ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
+                   AND ($2::TEXT IS NULL OR p.kind = $2)
+                   AND ($3::TEXT IS NULL OR p.status = $3)
+                 LIMIT 10001) AS counted"#,
+        list.pattern(),
+        list.filter("kind"),
+        list.filter("status")
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+#[derive(Debug)]
+struct Provider {
+    id: i64,
+    name: String,
+    kind: String,
+    endpoint: String,
+    api_version: String,
+    status: String,
+    status_message: String,
+    status_at: Option<DateTime<Utc>>,
+    refresh_started_at: Option<DateTime<Utc>>,
+    refreshed_at: Option<DateTime<Utc>>,
+    refresh_millis: Option<i64>,
+    refresh_error: String,
+    seen_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    projects: i64,
+    nodes: i64,
+    pods: i64,
+    containers: i64,
+    registries: i64,
+    images: i64,
+    images_inspected: i64,
+    images_failing: i64,
+    cpu_millis: i64,
+    memory_bytes: i64,
+    task: Option<i64>,
+}
+
+impl Provider {
+    fn kind_label(&self) -> &'static str {
+        inventory::Kind::parse(&self.kind).map_or("Unknown", inventory::Kind::label)
+    }
+
+    fn version_label(&self) -> &str {
+        if self.api_version.is_empty() { "not known yet" } else { &self.api_version }
+    }
+
+    /// A refresh runs, or was cut off.
+    fn refreshing(&self) -> bool {
+        self.refresh_started_at.is_some_and(|started| self.refreshed_at.is_none_or(|refreshed| refreshed < started)) && self.refresh_error.is_empty()
+    }
+
+    /// Share of its images that were inspected, 0 to 100.
+    fn coverage(&self) -> i64 {
+        if self.images == 0 { 0 } else { self.images_inspected * 100 / self.images }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "providers/show.html")]
+struct ShowPage {
+    page: Page,
+    provider: Provider,
+}
+
+async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    let mut conn = state.pool.acquire().await?;
+    let provider = get_provider(&mut conn, id).await?;
+    let page = visit.page("providers", &provider.name).crumb("Container Providers", "/providers").live("providers inspections");
+    respond(&visit, &ShowPage { page, provider })
+}
+
+async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
+    let provider = sqlx::query_as!(
+        Provider,
+        r#"SELECT p.id, name, kind, endpoint, api_version, status, status_message, status_at, refresh_started_at, refreshed_at, refresh_millis, refresh_error,
+                  seen_at, created_at,
+                  (SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL) AS "projects!",
+                  (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
+                  (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL) AS "pods!",
+                  (SELECT COUNT(*) FROM containers WHERE provider_id = p.id AND archived_at IS NULL) AS "containers!",
+                  (SELECT COUNT(*) FROM image_registries WHERE provider_id = p.id) AS "registries!",
+                  (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!",
+                  (SELECT COUNT(*) FROM container_images i JOIN inspections USING (digest) WHERE i.provider_id = p.id AND archived_at IS NULL) AS "images_inspected!",
+                  (SELECT COUNT(*) FROM container_images i JOIN inspections USING (digest)
+                   WHERE i.provider_id = p.id AND archived_at IS NULL AND failed_critical + failed_high > 0) AS "images_failing!",
+                  (SELECT COALESCE(SUM(cpu_millis), 0)::BIGINT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "cpu_millis!",
+                  (SELECT COALESCE(SUM(memory_bytes), 0)::BIGINT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "memory_bytes!",
+                  (SELECT id FROM tasks WHERE kind = 'provider_refresh' AND provider_id = p.id ORDER BY created_at DESC LIMIT 1) AS task
+           FROM providers p
+           WHERE p.id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    provider.ok_or(Error::NotFound("This provider"))
+}
+
+/// Rows ticked in a list.
+#[derive(Debug, Deserialize)]
+struct Selected {
+    #[serde(default)]
+    id: Vec<i64>,
+    all: Option<String>,
+    #[serde(default)]
+    query: String,
+}
+
+async fn refresh_selected(visit: Visit, extract::State(state): extract::State<State>, Form(selected): Form<Selected>) -> Result<Response> {
+    visit.must(Permission::ScanImages)?;
+    let list = List::parse(&SPEC, &selected.query);
+    let mut tx = state.pool.begin().await?;
+    let ids = sqlx::query_scalar!(
+        "SELECT p.id
+         FROM providers p
+         WHERE CASE WHEN $4 THEN ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
+                             AND ($2::TEXT IS NULL OR p.kind = $2)
+                             AND ($3::TEXT IS NULL OR p.status = $3)
+               ELSE p.id = ANY($5) END",
+        list.pattern(),
+        list.filter("kind"),
+        list.filter("status"),
+        selected.all.is_some(),
+        &selected.id
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for id in &ids {
+        inventory::provider::request_refresh(&mut tx, &state.clock, &visit.user.userid, ProviderId(*id)).await?;
+    }
+    tx.commit().await?;
+    if ids.is_empty() {
+        return Ok(redirect("/providers", Flash::warning("No provider was selected: tick the providers to refresh first.")));
+    }
+    let flash = Flash::success(format!("Refresh of {} requested.", if ids.len() == 1 { "1 provider".to_owned() } else { format!("{} providers", ids.len()) }));
+    Ok(redirect("/providers", flash.link("Follow it under My Tasks", "/tasks?tab=my")))
+}
+
+async fn refresh(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    visit.must(Permission::ScanImages)?;
+    let mut tx = state.pool.begin().await?;
+    let provider = get_provider(&mut tx, id).await?;
+    let task = inventory::provider::request_refresh(&mut tx, &state.clock, &visit.user.userid, ProviderId(id)).await?;
+    tx.commit().await?;
+    let flash = Flash::success(format!("Refresh of {} requested.", provider.name)).link("Follow its task", format!("/tasks/{task}"));
+    Ok(redirect(&format!("/providers/{id}"), flash))
+}
+
+async fn validate(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let mut conn = state.pool.acquire().await?;
+    get_provider(&mut conn, id).await?;
+    drop(conn);
+    let result = inventory::validate_stored(&state.pool, &state.clock, &state.sealer, ProviderId(id), &state.settings.scan_namespace).await?;
+    let flash = match result {
+        Ok(valid) if valid.warnings.is_empty() => Flash::success(format!("The connection works. The API server is {}.", valid.version)),
+        Ok(valid) => Flash::warning(format!("The connection works, but: {}", valid.warnings.join(" "))),
+        Err(error) => Flash::danger(error.to_string()),
+    };
+    Ok(redirect(&format!("/providers/{id}"), flash))
+}
+
+#[derive(Template)]
+#[template(path = "providers/delete.html")]
+struct DeletePage {
+    page: Page,
+    provider: Provider,
+    problem: String,
+}
+
+async fn confirm_delete(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    delete_page(&visit, &state, id, String::new()).await
+}
+
+async fn delete_page(visit: &Visit, state: &State, id: i64, problem: String) -> Result<Response> {
+    let mut conn = state.pool.acquire().await?;
+    let provider = get_provider(&mut conn, id).await?;
+    let page = visit.page("providers", "Remove").crumb("Container Providers", "/providers").crumb(&provider.name, format!("/providers/{id}"));
+    respond(visit, &DeletePage { page, provider, problem })
+}
+
+#[derive(Debug, Deserialize)]
+struct Confirmation {
+    #[serde(default)]
+    name: String,
+}
+
+async fn delete(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>, Form(confirmation): Form<Confirmation>) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let mut tx = state.pool.begin().await?;
+    let provider = get_provider(&mut tx, id).await?;
+    if confirmation.name.trim() != provider.name {
+        drop(tx);
+        return delete_page(&visit, &state, id, format!("Type the name {} exactly as it is written.", provider.name)).await;
+    }
+    inventory::provider::delete(&mut tx, ProviderId(id)).await?;
+    tx.commit().await?;
+    Ok(redirect("/providers", Flash::success(format!("The provider {} was removed.", provider.name))))
+}

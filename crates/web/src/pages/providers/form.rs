@@ -1,0 +1,194 @@
+//! Adding and changing a provider, with a check of the connection before it is saved.
+
+use crate::State;
+use crate::error::{Error, Result};
+use crate::page::{Flash, Page, redirect, respond};
+use crate::session::Visit;
+use access::Permission;
+use askama::Template;
+use axum::extract::{self, Multipart, Path};
+use axum::response::Response;
+use inventory::provider::{self, NewProvider, SaveError};
+use inventory::{ConnectError, Connection, Kind, Validated};
+use model::ids::ProviderId;
+
+/// What a person typed; nothing of it is lost when it is wrong.
+#[derive(Debug, Default)]
+struct Typed {
+    name: String,
+    kind: String,
+    /// token or kubeconfig.
+    method: String,
+    endpoint: String,
+    token: String,
+    ca: String,
+    kubeconfig: String,
+    context: String,
+    /// validate or save.
+    action: String,
+}
+
+impl Typed {
+    async fn read(mut form: Multipart) -> Result<Self> {
+        let mut typed = Self { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Self::default() };
+        while let Some(field) = form.next_field().await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let text = String::from_utf8(field.bytes().await?.to_vec()).map_err(|_| Error::BadRequest("A field holds what is not text.".to_owned()))?;
+            match name.as_str() {
+                "name" => typed.name = text.trim().to_owned(),
+                "kind" => typed.kind = text,
+                "method" => typed.method = text,
+                "endpoint" => typed.endpoint = text.trim().to_owned(),
+                "token" => typed.token = text.trim().to_owned(),
+                "ca" => typed.ca = text,
+                "kubeconfig" => typed.kubeconfig = text,
+                "file" if !text.trim().is_empty() => typed.kubeconfig = text,
+                "context" => typed.context = text.trim().to_owned(),
+                "action" => typed.action = text,
+                _ => {}
+            }
+        }
+        Ok(typed)
+    }
+
+    fn by_kubeconfig(&self) -> bool {
+        self.method == "kubeconfig"
+    }
+
+    /// Nothing about the connection was typed: an edit keeps the stored one.
+    fn keeps_connection(&self) -> bool {
+        if self.by_kubeconfig() { self.kubeconfig.trim().is_empty() } else { self.token.is_empty() && self.ca.trim().is_empty() }
+    }
+
+    fn kind(&self) -> Result<Kind> {
+        Kind::parse(&self.kind).ok_or_else(|| Error::BadRequest("There is no such type of provider.".to_owned()))
+    }
+
+    fn connection(&self) -> Result<Connection, ConnectError> {
+        let context = Some(self.context.as_str()).filter(|context| !context.is_empty());
+        if self.by_kubeconfig() { Connection::from_kubeconfig(&self.kubeconfig, context) } else { Connection::from_token(&self.endpoint, &self.token, &self.ca) }
+    }
+}
+
+/// How the check of the connection went.
+#[derive(Debug)]
+enum Check {
+    NotYet,
+    Works(Validated),
+    Fails(ConnectError),
+    NameIsWrong(String),
+}
+
+#[derive(Template)]
+#[template(path = "providers/form.html")]
+struct FormPage {
+    page: Page,
+    /// Where the form goes, and where Cancel leads.
+    action: String,
+    cancel: String,
+    editing: bool,
+    typed: Typed,
+    check: Check,
+}
+
+fn form_page(visit: &Visit, id: Option<(ProviderId, &str)>, typed: Typed, check: Check) -> Result<Response> {
+    let page = visit.page("providers", if id.is_some() { "Edit" } else { "Add a provider" }).crumb("Container Providers", "/providers");
+    let (page, action, cancel) = match id {
+        Some((id, name)) => (page.crumb(name, format!("/providers/{id}")), format!("/providers/{id}/edit"), format!("/providers/{id}")),
+        None => (page, "/providers/new".to_owned(), "/providers".to_owned()),
+    };
+    respond(visit, &FormPage { page, action, cancel, editing: id.is_some(), typed, check })
+}
+
+pub async fn new(visit: Visit) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    form_page(&visit, None, Typed { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Typed::default() }, Check::NotYet)
+}
+
+pub async fn create(visit: Visit, extract::State(state): extract::State<State>, form: Multipart) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let typed = Typed::read(form).await?;
+    let kind = typed.kind()?;
+    let connection = match typed.connection() {
+        Ok(connection) => connection,
+        Err(error) => return form_page(&visit, None, typed, Check::Fails(error)),
+    };
+    let check = check(&state, &connection, kind).await;
+    if typed.action != "save" || !matches!(check, Check::Works(_)) {
+        return form_page(&visit, None, typed, check);
+    }
+    let mut tx = state.pool.begin().await?;
+    let new = NewProvider { name: typed.name.clone(), kind, connection };
+    match provider::create(&mut tx, &state.clock, &state.sealer, &visit.user.userid, &new).await {
+        Ok((id, task)) => {
+            tx.commit().await?;
+            let flash = Flash::success(format!("{} was added. Its inventory is being read now.", typed.name)).link("Follow the refresh", format!("/tasks/{task}"));
+            Ok(redirect(&format!("/providers/{id}"), flash))
+        }
+        Err(SaveError::Name(problem)) => form_page(&visit, None, typed, Check::NameIsWrong(problem)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn check(state: &State, connection: &Connection, kind: Kind) -> Check {
+    match inventory::validate(connection, kind, &state.settings.scan_namespace).await {
+        Ok(valid) => Check::Works(valid),
+        Err(error) => Check::Fails(error),
+    }
+}
+
+struct Stored {
+    id: ProviderId,
+    name: String,
+    kind: Kind,
+    connection: Connection,
+}
+
+async fn stored(state: &State, id: i64) -> Result<Stored> {
+    let id = ProviderId(id);
+    let mut conn = state.pool.acquire().await?;
+    let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
+    let name = name.ok_or(Error::NotFound("This provider"))?;
+    let (kind, connection) = provider::find(&mut conn, &state.sealer, id).await?.ok_or(Error::NotFound("This provider"))?;
+    Ok(Stored { id, name, kind, connection })
+}
+
+pub async fn edit(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let stored = stored(&state, id).await?;
+    let typed = Typed {
+        name: stored.name.clone(),
+        kind: stored.kind.as_str().to_owned(),
+        method: "token".to_owned(),
+        endpoint: stored.connection.server,
+        ..Typed::default()
+    };
+    form_page(&visit, Some((stored.id, &stored.name)), typed, Check::NotYet)
+}
+
+pub async fn update(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>, form: Multipart) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let stored = stored(&state, id).await?;
+    let here = Some((stored.id, stored.name.as_str()));
+    let typed = Typed::read(form).await?;
+    let kind = typed.kind()?;
+    let given = if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection()) };
+    let given = match given.transpose() {
+        Ok(given) => given,
+        Err(error) => return form_page(&visit, here, typed, Check::Fails(error)),
+    };
+    let check = check(&state, given.as_ref().unwrap_or(&stored.connection), kind).await;
+    if typed.action != "save" || !matches!(check, Check::Works(_)) {
+        return form_page(&visit, here, typed, check);
+    }
+    let mut tx = state.pool.begin().await?;
+    match provider::update(&mut tx, &state.clock, &state.sealer, stored.id, &typed.name, kind, given.as_ref()).await {
+        Ok(()) => {
+            tx.commit().await?;
+            Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} was saved.", typed.name))))
+        }
+        Err(SaveError::Name(problem)) => form_page(&visit, here, typed, Check::NameIsWrong(problem)),
+        Err(SaveError::NotFound) => Err(Error::NotFound("This provider")),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,246 @@
+//! Who is asking: the guard before every page, logging in and out, and the token that every change must carry.
+
+use crate::State;
+use crate::error::{Error, Result};
+use crate::page::{Flash, Page, Theme, local};
+use access::{LoginError, Permission, Session, User};
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{self, ConnectInfo, FromRequest, FromRequestParts, Multipart, Request};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::Form;
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use chrono::{DateTime, Utc};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use subtle::ConstantTimeEq;
+use url::form_urlencoded;
+
+const SESSION: &str = "tidewaiter_session";
+/// Holds the login form's token until there is a session.
+const LOGIN: &str = "tidewaiter_login";
+/// The largest form: a kubeconfig with its certificates is far below.
+pub const FORM_BYTES: usize = 2 * 1024 * 1024;
+
+/// A request of a person who is logged in.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    pub user: User,
+    pub csrf: String,
+    pub theme: Theme,
+    pub now: DateTime<Utc>,
+    pub flash: Option<Flash>,
+    /// Only the content is wanted, not the frame.
+    pub fragment: bool,
+    pub path: String,
+    /// The query string without `?`; empty without one.
+    pub query: String,
+    /// The session cookie's value, to end it.
+    token: String,
+}
+
+impl Visit {
+    fn new(session: Session, token: String, now: DateTime<Utc>, request: &Request) -> Self {
+        let headers = request.headers();
+        Self {
+            user: session.user,
+            csrf: session.csrf_token,
+            theme: Theme::of(headers),
+            now,
+            flash: Flash::of(&CookieJar::from_headers(headers)),
+            fragment: headers.contains_key("hx-request") && !headers.contains_key("hx-history-restore-request"),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            token,
+        }
+    }
+
+    /// A page of this visit: its place in the menu and its title.
+    pub fn page(&self, here: &'static str, title: impl Into<String>) -> Page {
+        let address = if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) };
+        Page {
+            title: title.into(),
+            here,
+            live: "",
+            crumbs: Vec::new(),
+            flash: self.flash.clone(),
+            csrf: self.csrf.clone(),
+            user_name: if self.user.name.is_empty() { self.user.userid.clone() } else { self.user.name.clone() },
+            theme: self.theme,
+            now: self.now,
+            fragment: self.fragment,
+            address,
+        }
+    }
+
+    /// Goes on only when the user's role allows it.
+    ///
+    /// # Errors
+    /// `Error::Forbidden`.
+    pub fn must(&self, permission: Permission) -> Result<()> {
+        if self.user.may(permission) { Ok(()) } else { Err(Error::Forbidden(format!("Your role does not allow you to {}.", permission.label()))) }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Error::Internal(anyhow::anyhow!("a page outside of the guard asked who is there")))
+    }
+}
+
+/// Lets through who is logged in; every request but GET and HEAD must carry the session's token as the field `csrf_token` or the header `X-CSRF-Token`.
+pub async fn guard(extract::State(state): extract::State<State>, request: Request, next: Next) -> Result<Response> {
+    let Some((token, session)) = find(&state, request.headers()).await? else { return Ok(to_login(&request)) };
+    let visit = Visit::new(session, token, state.clock.now(), &request);
+    let mut request = request;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        request = checked(request, &visit.csrf).await?;
+    }
+    request.extensions_mut().insert(visit);
+    Ok(next.run(request).await)
+}
+
+async fn find(state: &State, headers: &HeaderMap) -> Result<Option<(String, Session)>> {
+    let Some(token) = CookieJar::from_headers(headers).get(SESSION).map(|cookie| cookie.value().to_owned()) else { return Ok(None) };
+    let mut conn = state.pool.acquire().await?;
+    let session = access::session::find(&mut conn, &state.clock, &token, state.settings.limits).await?;
+    Ok(session.map(|session| (token, session)))
+}
+
+/// To the login page and from there back here; scripts get 401 so that the page they run in goes there itself.
+fn to_login(request: &Request) -> Response {
+    if request.headers().contains_key("hx-request") || request.uri().path() == "/events" {
+        return (StatusCode::UNAUTHORIZED, [("hx-refresh", "true")], "Log in again.").into_response();
+    }
+    let back = if request.method() == Method::GET { request.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
+    if back == "/" {
+        return Redirect::to("/login").into_response();
+    }
+    let next: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
+    Redirect::to(&format!("/login?next={next}")).into_response()
+}
+
+/// The request again, once its token is found to be right.
+async fn checked(request: Request, expected: &str) -> Result<Request> {
+    if request.headers().get("x-csrf-token").is_some_and(|given| same(given.as_bytes(), expected.as_bytes())) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, FORM_BYTES).await.map_err(|_| Error::BadRequest("The form is larger than 2 MiB.".to_owned()))?;
+    let again = || Request::from_parts(parts.clone(), Body::from(body.clone()));
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = if kind.starts_with("multipart/form-data") {
+        multipart_token(again()).await
+    } else {
+        form_urlencoded::parse(&body).find(|(key, _)| key == "csrf_token").map(|(_, value)| value.into_owned())
+    };
+    if given.is_some_and(|given| same(given.as_bytes(), expected.as_bytes())) {
+        return Ok(again());
+    }
+    Err(Error::Forbidden("This form is from another session, or came from another site. Open the page again and repeat.".to_owned()))
+}
+
+async fn multipart_token(request: Request) -> Option<String> {
+    let mut fields = Multipart::from_request(request, &()).await.ok()?;
+    while let Ok(Some(field)) = fields.next_field().await {
+        if field.name() == Some("csrf_token") {
+            return field.text().await.ok();
+        }
+    }
+    None
+}
+
+fn same(given: &[u8], expected: &[u8]) -> bool {
+    !expected.is_empty() && bool::from(given.ct_eq(expected))
+}
+
+#[derive(Template)]
+#[template(path = "login/show.html")]
+struct LoginPage {
+    theme: Theme,
+    token: String,
+    next: String,
+    userid: String,
+    problem: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct NextQuery {
+    #[serde(default)]
+    next: String,
+}
+
+/// The login page. Who is logged in goes on.
+pub async fn show(extract::State(state): extract::State<State>, headers: HeaderMap, extract::Query(query): extract::Query<NextQuery>) -> Result<Response> {
+    if find(&state, &headers).await?.is_some() {
+        return Ok(Redirect::to(local(&query.next)).into_response());
+    }
+    login_page(&state, StatusCode::OK, &headers, local(&query.next), "", String::new())
+}
+
+fn login_page(state: &State, status: StatusCode, headers: &HeaderMap, next: &str, userid: &str, problem: String) -> Result<Response> {
+    let jar = CookieJar::from_headers(headers);
+    let token = jar.get(LOGIN).map(|cookie| cookie.value().to_owned()).filter(|token| token.len() == 32);
+    let token = token.unwrap_or_else(random_token);
+    let page = LoginPage { theme: Theme::of(headers), token: token.clone(), next: next.to_owned(), userid: userid.to_owned(), problem };
+    let cookie = Cookie::build((LOGIN, token)).path("/login").http_only(true).same_site(SameSite::Strict).secure(state.settings.secure_cookies);
+    Ok((status, CookieJar::new().add(cookie), Html(page.render()?)).into_response())
+}
+
+fn random_token() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+#[derive(Debug, Deserialize)]
+pub struct LoginForm {
+    #[serde(default)]
+    csrf_token: String,
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    userid: String,
+    #[serde(default)]
+    password: String,
+}
+
+/// Logs in, and goes where `next` says when that is a page of ours.
+pub async fn log_in(extract::State(state): extract::State<State>, parts: Parts, Form(form): Form<LoginForm>) -> Result<Response> {
+    let again = |status, problem: String| login_page(&state, status, &parts.headers, local(&form.next), &form.userid, problem);
+    let expected = CookieJar::from_headers(&parts.headers).get(LOGIN).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+    if !same(form.csrf_token.as_bytes(), expected.as_bytes()) {
+        return again(StatusCode::FORBIDDEN, "The login form was too old. Try again.".to_owned());
+    }
+    let address = client_address(&parts);
+    let mut conn = state.pool.acquire().await?;
+    match access::login(&mut conn, &state.clock, &form.userid, &form.password, &address).await {
+        Ok(login) => {
+            let session = Cookie::build((SESSION, login.session_token)).path("/").http_only(true).same_site(SameSite::Lax).secure(state.settings.secure_cookies);
+            Ok((CookieJar::new().add(session), Redirect::to(local(&form.next))).into_response())
+        }
+        Err(LoginError::Wrong) => again(StatusCode::UNAUTHORIZED, "User or password is wrong.".to_owned()),
+        Err(LoginError::Throttled { retry_after_secs }) => {
+            let mut response = again(StatusCode::TOO_MANY_REQUESTS, format!("Too many failed logins. Try again in {retry_after_secs} seconds."))?;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_secs));
+            Ok(response)
+        }
+        Err(LoginError::Internal(error)) => Err(error.into()),
+    }
+}
+
+/// Ends the session.
+pub async fn log_out(extract::State(state): extract::State<State>, visit: Visit) -> Result<Response> {
+    let mut conn = state.pool.acquire().await?;
+    access::session::end(&mut conn, &visit.token).await?;
+    let gone = Cookie::build((SESSION, "")).path("/").max_age(Default::default());
+    Ok((CookieJar::new().add(gone), Redirect::to("/login")).into_response())
+}
+
+/// The address that the request came from, for throttling; "unknown" when the server does not tell.
+pub fn client_address(parts: &Parts) -> String {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "unknown".to_owned(), |info| info.0.ip().to_string())
+}
