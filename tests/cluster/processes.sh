@@ -26,7 +26,7 @@ restart() { # NAME: run again what `start NAME` ran
 running() { # NAME: is the process that `start NAME` began still ours? (a stale pid may belong to someone else by now)
   local pid
   pid=$(cat "$dir/log/$1.pid" 2>/dev/null) || return 1
-  [[ -n $pid && -r /proc/$pid/cmdline ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$dir/"
+  [[ -n $pid ]] && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$dir/"
 }
 
 pieces() { find "$dir/log" -name '*.command' -printf '%f\n' 2>/dev/null | sed 's/\.command$//' | sort | paste -sd' '; }
@@ -58,7 +58,7 @@ answers() { timeout 2 bash -c "</dev/tcp/$gw/$1"; } # PORT of the host's address
 shims() { # containerd's helpers of this cluster; they outlive containerd
   local file
   for file in /proc/[0-9]*/cmdline; do
-    if tr '\0' ' ' 2>/dev/null <"$file" | grep -qE "^[^ ]*containerd-shim.* $run/"; then
+    if { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -qE "^[^ ]*containerd-shim.* $run/"; then
       file=${file#/proc/}
       echo "${file%/cmdline}"
     fi
