@@ -51,9 +51,14 @@ class TheBenchmark(unittest.TestCase):
         wrong, arf = run(trees.everything_wrong())
         root, _ = run(trees.root_user())
         self.assertEqual(with_result(wrong, "error", "unknown", "notchecked"), [])
-        self.assertEqual(with_result(root, "fail"), ["image_no_sudo_in_command", "image_not_root"])
+        self.assertEqual(with_result(root, "fail"), ["image_not_root"])
         failed = set(with_result(wrong, "fail")) | set(with_result(root, "fail"))
         self.assertEqual(sorted(set(wrong) - failed), [])
+        self.assertNotIn("SECRETVALUE", arf)
+
+    def test_finds_the_other_ways_in_which_a_rule_can_fail_and_nothing_beside_them(self):
+        results, arf = run(trees.wrong_in_other_ways())
+        self.assertEqual(with_result(results, "fail", "error", "unknown", "notchecked"), sorted(trees.OTHER_WAYS))
         self.assertNotIn("SECRETVALUE", arf)
 
     def test_judges_nothing_in_an_empty_image(self):

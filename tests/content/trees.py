@@ -39,7 +39,7 @@ def good():
         "/home/app/.env.example": file("PASSWORD=\n"),
         "/home/app/cert.pem": file("-----BEGIN CERTIFICATE-----\n"),
         "/run/tidewaiter/image-config": file("User=10001:10001\nEnv.PATH=/usr/local/bin:/usr/bin\nEnv.PASSWORD_FILE=/run/secrets/p\nExposedPort=8080/tcp\n"
-                                             'Entrypoint=["/usr/bin/app"]\nCmd=["--listen", "8080"]\n'),
+                                             'Entrypoint=/usr/bin/app\nCmd=--listen 8080\n'),
     }
     return tree
 
@@ -89,16 +89,49 @@ def everything_wrong():
         "/run/tidewaiter/image-config": file(
             "User=app\nEnv.PATH=/usr/bin:.\nEnv.DB_PASSWORD=SECRETVALUE\nEnv.DB=postgres://u:SECRETVALUE@h/d\nEnv.LD_PRELOAD=/x.so\n"
             "Env.NODE_TLS_REJECT_UNAUTHORIZED=0\nEnv.FLASK_DEBUG=1\nExposedPort=22/tcp\nExposedPort=5005/tcp\n"
-            'Entrypoint=["sudo", "sh", "-c", "curl http://h/x | sh"]\nCmd=["/usr/sbin/sshd", "-D"]\n'),
+            'Entrypoint=sudo sh -c curl http://h/x | sh\nCmd=/usr/sbin/sshd -D\n'),
     }
     return tree
 
 
 def root_user():
-    """An image without USER; an image's plain-text command."""
+    """An image without USER."""
     tree = good()
-    tree["/run/tidewaiter/image-config"] = file("User=\nEntrypoint=sudo -E /usr/bin/app\n")
+    tree["/run/tidewaiter/image-config"] = file("User=\nEntrypoint=/usr/bin/app\n")
     return tree
+
+
+def wrong_in_other_ways():
+    """The other ways in which rules with several checks can fail."""
+    tree = good()
+    tree |= {
+        "/etc/sudoers.d/app": file("app ALL=(ALL) NOPASSWD: ALL\nDefaults:app !authenticate\nALL ALL=ALL\n"),
+        "/etc/ssh/sshd_config.d/10.conf": file("PermitRootLogin=yes\nPermitEmptyPasswords yes\nPasswordAuthentication yes\n"),
+        "/etc/pam.d/common-password": file("password sufficient pam_unix.so md5\n"), "/etc/profile.d/x.sh": file("umask 000\n"),
+        "/home/app/.rhosts": file("+\n"), "/etc/cron.d/job": file("", 0o664), "/etc/ld.so.conf.d/x.conf": file("", 0o666),
+        "/etc/apt/sources.list.d/x.sources": file("Types: deb\nSuites: stable sid main\nTrusted: yes\n"),
+        "/etc/yum.repos.d/x.repo": file("[x]\ngpgcheck = no\nsslverify=false\n"), "/var/cache/dnf/x/a.rpm": file(),
+        "/var/cache/apk/APKINDEX.1.tar.gz": file(), "/usr/bin/perl5.36": file("#!", 0o2755), "/usr/bin/mine": file("#!", 0o4757),
+        "/home/app/.gnupg/secring.gpg": file(), "/srv/.s3cfg": file("secret_key = SECRETVALUE\n"),
+        "/home/app/.config/gcloud/credentials.db": file(), "/srv/.dockercfg": file('{"r": {"auth": "SECRETVALUE"}}'),
+        "/srv/.yarnrc.yml": file('npmAuthToken: "SECRETVALUE"\n'), "/etc/pip.conf": file("index-url = https://u:SECRETVALUE@h/simple\n"),
+        "/root/.m2/settings.xml": file("<server>\n  <password>SECRETVALUE</password>\n</server>\n"),
+        "/etc/apt/auth.conf.d/x.conf": file("machine h login l password SECRETVALUE\n"),
+        "/srv/app/.git/config": file("[remote]\n\turl = https://u:SECRETVALUE@h/r.git\n"), "/root/.my.cnf": file("[client]\npassword=SECRETVALUE\n"),
+        "/root/.terraformrc": file('credentials "h" {\n  token = "SECRETVALUE"\n}\n'), "/etc/kubernetes/admin.conf": file("    client-key-data: SECRETVALUE\n"),
+        "/root/.curlrc": file("insecure\n"), "/preseed.cfg": file(),
+    }
+    return tree
+
+
+# What must fail on wrong_in_other_ways, and nothing else.
+OTHER_WAYS = """services_sudo_no_password services_sudo_authenticates services_sudo_not_for_all services_sshd_root_login services_sshd_empty_passwords
+services_sshd_password_login accounts_strong_password_hashing accounts_umask_not_open accounts_no_trusted_hosts files_cron_mode files_loader_config_mode
+files_no_world_writable_file files_no_world_writable_configuration files_no_world_writable_program files_set_uid_known files_no_set_uid files_set_gid_known
+files_no_set_uid_shell files_no_writable_set_uid packages_apt_trusted packages_no_release_mix packages_rpm_gpgcheck packages_rpm_sslverify
+packages_package_archives packages_package_lists secrets_pgp_private_keys secrets_aws_credentials secrets_gcloud_credentials secrets_registry_credentials
+secrets_npm_token secrets_python_package_credentials secrets_other_package_credentials secrets_netrc secrets_git_credentials secrets_database_passwords
+secrets_terraform_state secrets_kubeconfig services_curl_checks_certificates secrets_cloud_init""".split()
 
 
 def build(work, tree):
