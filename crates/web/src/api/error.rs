@@ -9,7 +9,7 @@ use serde_json::json;
 #[derive(Debug)]
 pub(crate) enum ApiError {
     Unauthorized(String),
-    Throttled(u64),
+    Throttled(i64),
     Forbidden(String),
     NotFound(String),
     BadRequest(String),

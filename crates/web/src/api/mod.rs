@@ -57,10 +57,11 @@ impl FromRequestParts<State> for Caller {
             credentials(&parts.headers).ok_or_else(|| ApiError::Unauthorized("Log in with basic authentication: curl --user admin:PASSWORD …".into()))?;
         let address = crate::session::client_address(parts);
         let mut conn = state.pool.acquire().await?;
-        match access::verify_basic(&mut conn, &state.clock, &userid, &password, &address).await? {
+        match access::verify_basic(&mut conn, &state.clock, &userid, &password, &address).await {
             Ok(user) => Ok(Self { user }),
             Err(access::LoginError::Wrong) => Err(ApiError::Unauthorized("The user or the password is wrong.".into())),
             Err(access::LoginError::Throttled { retry_after_secs }) => Err(ApiError::Throttled(retry_after_secs)),
+            Err(access::LoginError::Internal(error)) => Err(ApiError::Internal(error)),
         }
     }
 }
@@ -139,7 +140,7 @@ async fn index(caller: Caller, headers: HeaderMap) -> Json<Value> {
         "name": "API",
         "description": "Tidewaiter's REST API",
         "version": env!("CARGO_PKG_VERSION"),
-        "identity": {"userid": caller.user.userid, "name": caller.user.name, "role": caller.user.role.to_string()},
+        "identity": {"userid": caller.user.userid, "name": caller.user.name, "role": format!("{:?}", caller.user.role)},
         "openapi": format!("{host}/api/openapi.json"),
         "collections": [
             collection("container_images", "Container Images"),

@@ -8,7 +8,8 @@ use access::Permission;
 use axum::Json;
 use axum::extract::{Path, RawQuery};
 use axum::http::HeaderMap;
-use inventory::provider::{self, Connection, CreateError, NewProvider};
+use inventory::provider::{self, NewProvider, SaveError};
+use inventory::{Connection, Kind as ProviderKind};
 use model::ids::ProviderId;
 use serde_json::{Value, json};
 
@@ -149,10 +150,10 @@ async fn refresh(state: &State, caller: &Caller, headers: &HeaderMap, id: i64) -
 async fn create(state: &State, caller: &Caller, headers: &HeaderMap, resource: &Value) -> Result<Value, ApiError> {
     let new = new_provider(resource)?;
     let mut tx = state.pool.begin().await?;
-    let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, new).await.map_err(|error| match error {
-        CreateError::NameTaken(_) => ApiError::Conflict(error.to_string()),
-        CreateError::BadName(_) => ApiError::BadRequest(error.to_string()),
-        CreateError::Other(error) => ApiError::Internal(error),
+    let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, &new).await.map_err(|error| match error {
+        SaveError::Name(text) => ApiError::BadRequest(text),
+        SaveError::NotFound => ApiError::NotFound(error.to_string()),
+        SaveError::Internal(error) => ApiError::Internal(error),
     })?;
     tx.commit().await?;
     let mut conn = state.pool.acquire().await?;
@@ -165,8 +166,8 @@ fn new_provider(resource: &Value) -> Result<NewProvider, ApiError> {
     let missing = |what: &str| ApiError::BadRequest(format!("the provider needs {what}"));
     let name = text("name").ok_or_else(|| missing("a \"name\""))?.to_owned();
     let kind = match text("kind").or(text("type")).unwrap_or("kubernetes") {
-        "kubernetes" | "ManageIQ::Providers::Kubernetes::ContainerManager" => provider::Kind::Kubernetes,
-        "openshift" | "ManageIQ::Providers::Openshift::ContainerManager" => provider::Kind::OpenShift,
+        "kubernetes" | "ManageIQ::Providers::Kubernetes::ContainerManager" => ProviderKind::Kubernetes,
+        "openshift" | "ManageIQ::Providers::Openshift::ContainerManager" => ProviderKind::Openshift,
         other => return Err(ApiError::BadRequest(format!("unknown provider type {other:?}; known are kubernetes and openshift"))),
     };
     let connection = match text("kubeconfig") {
@@ -178,7 +179,7 @@ fn new_provider(resource: &Value) -> Result<NewProvider, ApiError> {
                 (None, None) => return Err(missing("an \"endpoint\" (or \"hostname\" and \"port\"), or a \"kubeconfig\"")),
             };
             let token = resource["credentials"]["auth_key"].as_str().ok_or_else(|| missing("\"credentials\": {\"auth_key\": \"TOKEN\"}"))?;
-            Connection::from_token(&endpoint, token, text("certificate_authority"))
+            Connection::from_token(&endpoint, token, text("certificate_authority").unwrap_or_default())
         }
     };
     let connection = connection.map_err(|error| ApiError::BadRequest(error.to_string()))?;
