@@ -86,10 +86,11 @@ async fn a_session_ends_when_idle_when_old_when_left_and_with_a_new_password(poo
     session::end(&mut conn, &left).await.unwrap();
     assert!(session::find(&mut conn, &clock, &left, LIMITS).await.unwrap().is_none());
 
+    assert_eq!(session::remove_expired(&mut conn, &clock, LIMITS).await.unwrap(), 2, "the idle and the old one");
+
     let old = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
     set_password(&mut conn, &clock, "admin", "a new password").await.unwrap();
     assert!(session::find(&mut conn, &clock, &old, LIMITS).await.unwrap().is_none());
-    assert_eq!(session::remove_expired(&mut conn, &clock, LIMITS).await.unwrap(), 2);
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
