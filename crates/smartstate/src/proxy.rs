@@ -78,6 +78,7 @@ impl Proxy {
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(TOKEN_HEADER, &self.token)
+            .header(http::header::CONTENT_TYPE, if path == "/evaluate" { "application/json" } else { "application/octet-stream" })
             .body(Body::from(body))
             .map_err(|error| ProxyError::Nonsense(error.to_string()))?;
         match tokio::time::timeout(within, self.exchange(request, limit)).await {
