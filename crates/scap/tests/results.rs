@@ -1,5 +1,8 @@
 //! Result files written by real OpenSCAP runs, and hostile ones.
 
+// Tests may unwrap; the lint's own exception does not reach functions beside them.
+#![allow(clippy::unwrap_used)]
+
 use flate2::read::GzDecoder;
 use scap::evaluation::{ArfError, Evaluation};
 use scap::report::{Outcome, RuleResult, Severity};
