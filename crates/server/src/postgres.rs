@@ -73,7 +73,7 @@ async fn initialise(place: &Place) -> anyhow::Result<()> {
 /// Whether a postmaster of this directory lives, for example one that a killed server left behind.
 async fn running(place: &Place) -> anyhow::Result<bool> {
     let Some(pid) = place.postmaster() else { return Ok(false) };
-    tracing::info!(pid = pid.as_raw(), "the private Postgres runs already");
+    tracing::debug!(pid = pid.as_raw(), "the private Postgres runs already");
     Ok(true)
 }
 
