@@ -127,7 +127,7 @@ pub(crate) async fn sweep_projects(conn: &mut PgConnection, now: DateTime<Utc>, 
          WHERE provider_id = $1
            AND archived_at IS NULL
            AND resource_version <= $4
-           AND NOT EXISTS (SELECT FROM UNNEST($3::text[]) AS seen (uid) WHERE seen.uid = projects.uid)",
+           AND uid NOT IN (SELECT UNNEST($3::text[]))",
         provider.0,
         now,
         seen,
@@ -146,7 +146,7 @@ pub(crate) async fn sweep_nodes(conn: &mut PgConnection, now: DateTime<Utc>, pro
          WHERE provider_id = $1
            AND archived_at IS NULL
            AND resource_version <= $4
-           AND NOT EXISTS (SELECT FROM UNNEST($3::text[]) AS seen (uid) WHERE seen.uid = nodes.uid)",
+           AND uid NOT IN (SELECT UNNEST($3::text[]))",
         provider.0,
         now,
         seen,

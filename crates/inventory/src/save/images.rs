@@ -18,36 +18,26 @@ pub(super) async fn save<'a>(conn: &mut PgConnection, now: DateTime<Utc>, provid
     }
     save_registries(conn, now, provider, &images).await?;
     let document = document(&images)?;
-    let new = sqlx::query_scalar!(
+    // `last_seen_at` moves once an hour at most: a write for each event of each pod would tell nobody anything.
+    let changed = sqlx::query!(
         r#"INSERT INTO container_images (provider_id, registry_id, name, tag, digest, first_seen_at, last_seen_at)
-           SELECT $1, image_registries.id, new.name, tag, digest, $2, $2
+           SELECT $1, image_registries.id, new.name, tag, digest, $2::timestamptz, $2::timestamptz
            FROM jsonb_to_recordset($3) AS new (registry TEXT, name TEXT, tag TEXT, digest TEXT)
            JOIN image_registries ON image_registries.provider_id = $1 AND image_registries.name = new.registry
-           ON CONFLICT (registry_id, name, digest) DO NOTHING
-           RETURNING id AS "id: ImageId""#,
+           ON CONFLICT (registry_id, name, digest) DO UPDATE
+           SET archived_at = NULL, last_seen_at = EXCLUDED.last_seen_at, tag = COALESCE(NULLIF(EXCLUDED.tag, ''), container_images.tag)
+           WHERE container_images.archived_at IS NOT NULL
+              OR container_images.last_seen_at < EXCLUDED.last_seen_at - INTERVAL '1 hour'
+              OR (EXCLUDED.tag <> '' AND container_images.tag <> EXCLUDED.tag)
+           RETURNING id AS "id: ImageId", xmax::text = '0' AS "new!""#,
         provider.0,
         now,
         document
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    // `last_seen_at` moves once an hour at most: a write for each event of each pod would tell nobody anything.
-    sqlx::query!(
-        "UPDATE container_images
-         SET archived_at = NULL, last_seen_at = $2, tag = COALESCE(NULLIF(new.tag, ''), container_images.tag)
-         FROM jsonb_to_recordset($3) AS new (registry TEXT, name TEXT, tag TEXT, digest TEXT)
-         JOIN image_registries ON image_registries.provider_id = $1 AND image_registries.name = new.registry
-         WHERE container_images.registry_id = image_registries.id
-           AND container_images.name = new.name
-           AND container_images.digest = new.digest
-           AND (archived_at IS NOT NULL OR last_seen_at < $2::timestamptz - INTERVAL '1 hour' OR (new.tag <> '' AND container_images.tag <> new.tag))",
-        provider.0,
-        now,
-        document
-    )
-    .execute(conn)
-    .await?;
-    Ok(new)
+    // A row that was only updated was locked first, which leaves its mark in xmax.
+    Ok(changed.into_iter().filter(|row| row.new).map(|row| row.id).collect())
 }
 
 /// Each registry, name and digest once, with the last tag that is not empty.

@@ -6,15 +6,17 @@ use chrono::{DateTime, Utc};
 use model::ids::{ImageId, ProviderId};
 use serde::Serialize;
 use sqlx::PgConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Adds or renews pods, containers, registries and images; archives the images that these pods were the last to use; raises `containerimage_created` for
 /// each image that is new. Gives the new images. A pod whose project is not known is left out.
 pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, rows: &[Pod]) -> anyhow::Result<Vec<ImageId>> {
-    let changed = save_pods(conn, now, provider, rows).await?;
-    if changed.is_empty() {
+    let known = up_to_date(conn, provider, rows).await?;
+    let rows: Vec<&Pod> = rows.iter().filter(|pod| !known.contains(&pod.uid)).collect();
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
+    let changed = save_pods(conn, now, provider, &rows).await?;
     let ids: Vec<i64> = changed.values().copied().collect();
     let used_before = images::used_by(conn, &ids).await?;
     let containers: Vec<ContainerRow<'_>> = rows
@@ -33,8 +35,19 @@ pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
     Ok(new)
 }
 
+/// The uids of those that the tables have in this version or a newer one: in a full refresh nearly all, and not worth sending.
+async fn up_to_date(conn: &mut PgConnection, provider: ProviderId, rows: &[Pod]) -> anyhow::Result<HashSet<String>> {
+    let uids: Vec<String> = rows.iter().map(|pod| pod.uid.clone()).collect();
+    let stored = sqlx::query!("SELECT uid, resource_version, archived_at IS NOT NULL AS \"gone!\" FROM pods WHERE provider_id = $1 AND uid = ANY($2)", provider.0, &uids)
+        .fetch_all(conn)
+        .await?;
+    let stored: HashMap<String, (i64, bool)> = stored.into_iter().map(|row| (row.uid, (row.resource_version, row.gone))).collect();
+    let known = |pod: &&Pod| stored.get(&pod.uid).is_some_and(|(version, gone)| *version > pod.resource_version || (*version == pod.resource_version && *gone == pod.gone));
+    Ok(rows.iter().filter(known).map(|pod| pod.uid.clone()).collect())
+}
+
 /// The numbers of the pods that were added or changed, by uid.
-async fn save_pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, rows: &[Pod]) -> anyhow::Result<HashMap<String, i64>> {
+async fn save_pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, rows: &[&Pod]) -> anyhow::Result<HashMap<String, i64>> {
     let changed = sqlx::query!(
         "INSERT INTO pods (provider_id, project_id, node_id, uid, name, phase, ready, reason, message, restart_policy, dns_policy, service_account,
                            address, owner_kind, owner_name, pull_secrets, labels, annotations, conditions, resource_version, created_at,
@@ -117,7 +130,7 @@ pub(crate) async fn sweep_pods(conn: &mut PgConnection, now: DateTime<Utc>, prov
          WHERE provider_id = $1
            AND archived_at IS NULL
            AND resource_version <= $4
-           AND NOT EXISTS (SELECT FROM UNNEST($3::text[]) AS seen (uid) WHERE seen.uid = pods.uid)
+           AND uid NOT IN (SELECT UNNEST($3::text[]))
          RETURNING id",
         provider.0,
         now,
