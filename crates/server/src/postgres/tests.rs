@@ -27,7 +27,7 @@ async fn a_private_postgres_starts_as_whoever_we_are_is_adopted_restarted_and_st
     let supervisor = tokio::spawn(adopted.supervise(stopping));
     kill(pid, Signal::SIGQUIT).unwrap();
     let back = async {
-        while !place.postmaster().is_some_and(|new| new != pid) || connect(&place, DATABASE).await.is_err() {
+        while place.postmaster().is_none_or(|new| new == pid) || connect(&place, DATABASE).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
