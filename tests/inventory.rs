@@ -48,10 +48,19 @@ async fn a_refresh_lists_every_image_once_with_the_digest_the_cluster_reports(po
     space.run("one", &alpine).await;
     space.run("two", &alpine).await;
     space.run("pinned", &format!("{}/samples/alpine@{PINNED}", cluster::registry())).await;
-    eventually("both pods report their image", SOON * 2, || async { (space.pods().list(&Default::default()).await.unwrap().items.len() == 3 && !digests_by_repository(&space).await.is_empty()).then_some(()) }).await;
+    eventually("both pods report their image", SOON * 2, || async {
+        (space.pods().list(&Default::default()).await.unwrap().items.len() == 3 && !digests_by_repository(&space).await.is_empty()).then_some(())
+    })
+    .await;
     eventually("the second pod reports its image too", SOON * 2, || async {
         let pods = space.pods().list(&Default::default()).await.unwrap();
-        let reported = pods.items.iter().filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()).flatten().filter(|status| status.image_id.contains('@')).count();
+        let reported = pods
+            .items
+            .iter()
+            .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref())
+            .flatten()
+            .filter(|status| status.image_id.contains('@'))
+            .count();
         (reported == 2).then_some(())
     })
     .await;
@@ -68,9 +77,13 @@ async fn a_refresh_lists_every_image_once_with_the_digest_the_cluster_reports(po
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&("samples/alpine".into(), "1".into(), reported.clone(), 2)), "{found:?}");
     assert!(found.contains(&("samples/alpine".into(), String::new(), PINNED.into(), 1)), "{found:?}");
-    let doubled: i64 = sqlx::query_scalar("SELECT COUNT(*) - COUNT(DISTINCT (registry_id, name, digest)) FROM container_images").fetch_one(&pool).await.unwrap();
+    let doubled: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) - COUNT(DISTINCT (registry_id, name, digest)) FROM container_images").fetch_one(&pool).await.unwrap();
     assert_eq!(doubled, 0);
-    let raised: (i64, i64) = sqlx::query_as("SELECT (SELECT COUNT(*) FROM apalis.jobs WHERE job_type = 'control'), (SELECT COUNT(*) FROM container_images)").fetch_one(&pool).await.unwrap();
+    let raised: (i64, i64) = sqlx::query_as("SELECT (SELECT COUNT(*) FROM apalis.jobs WHERE job_type = 'control'), (SELECT COUNT(*) FROM container_images)")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(raised.0, raised.1, "one containerimage_created for each image");
     assert_eq!(worker.status(id).await.0, "ok");
     space.end().await;
@@ -104,14 +117,24 @@ async fn a_new_pods_image_appears_by_itself_and_goes_with_it(pool: PgPool) {
     let space = cluster::Space::new("watch").await;
     space.run("new", &format!("{}/samples/alpine@{PINNED}", cluster::registry())).await;
     let appeared = std::time::Instant::now();
-    let found = eventually("the new pod's image is there", SOON, || async { Some(images_of(&pool, &space.name).await).filter(|found| !found.is_empty()) }).await;
+    let found =
+        eventually("the new pod's image is there", SOON, || async { Some(images_of(&pool, &space.name).await).filter(|found| !found.is_empty()) }).await;
     assert_eq!(found, [("samples/alpine".to_owned(), String::new(), PINNED.to_owned(), 1)]);
     assert!(appeared.elapsed() < Duration::from_secs(10), "it took {:?}", appeared.elapsed());
 
     space.delete_pod("new").await;
     eventually("the deleted pod's image is archived", SOON, || async {
-        let archived: bool = sqlx::query_scalar("SELECT archived_at IS NOT NULL FROM container_images WHERE digest = $1 AND provider_id = $2").bind(PINNED).bind(id.0).fetch_one(&pool).await.unwrap();
-        let pod: bool = sqlx::query_scalar("SELECT pods.archived_at IS NOT NULL FROM pods JOIN projects ON projects.id = project_id WHERE projects.name = $1").bind(&space.name).fetch_one(&pool).await.unwrap();
+        let archived: bool = sqlx::query_scalar("SELECT archived_at IS NOT NULL FROM container_images WHERE digest = $1 AND provider_id = $2")
+            .bind(PINNED)
+            .bind(id.0)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        let pod: bool = sqlx::query_scalar("SELECT pods.archived_at IS NOT NULL FROM pods JOIN projects ON projects.id = project_id WHERE projects.name = $1")
+            .bind(&space.name)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         // Another flow may run the same image at the same time in its own namespace.
         (pod && (archived || used_elsewhere(&pool, id, &space.name).await)).then_some(())
     })
@@ -152,8 +175,13 @@ async fn a_watch_goes_on_where_the_last_server_left_it(pool: PgPool) {
     let mut second = Worker::new(&pool).await;
     second.watch();
     eventually("what happened in between is known", SOON, || async {
-        let pods: Vec<(String, bool)> =
-            sqlx::query_as("SELECT pods.name, pods.archived_at IS NULL FROM pods JOIN projects ON projects.id = project_id WHERE projects.name = $1 ORDER BY pods.name").bind(&space.name).fetch_all(&pool).await.unwrap();
+        let pods: Vec<(String, bool)> = sqlx::query_as(
+            "SELECT pods.name, pods.archived_at IS NULL FROM pods JOIN projects ON projects.id = project_id WHERE projects.name = $1 ORDER BY pods.name",
+        )
+        .bind(&space.name)
+        .fetch_all(&pool)
+        .await
+        .unwrap();
         (pods == [("kept".to_owned(), true), ("short".to_owned(), false)]).then_some(())
     })
     .await;
@@ -246,7 +274,13 @@ async fn a_token_without_rights_names_each_one_that_is_missing() {
     let connection = Connection::from_token(&good.server, &token, &good.ca_pem).unwrap();
     let error = validate(&connection, Kind::Kubernetes, "tidewaiter").await.unwrap_err();
     assert_eq!(error.reason, Reason::Permissions, "{error:?}");
-    for right in ["list pods in all namespaces", "watch nodes", "create pods in namespace tidewaiter", "get pods/proxy in namespace tidewaiter", "create secrets in namespace tidewaiter"] {
+    for right in [
+        "list pods in all namespaces",
+        "watch nodes",
+        "create pods in namespace tidewaiter",
+        "get pods/proxy in namespace tidewaiter",
+        "create secrets in namespace tidewaiter",
+    ] {
         assert!(error.missing.iter().any(|missing| missing == right), "{right}: {:?}", error.missing);
     }
     assert!(error.advice.contains("config/kubernetes-provider.yaml"));
@@ -283,7 +317,8 @@ async fn the_manifest_that_ships_grants_all_that_is_asked_for() {
 
 async fn kubectl(arguments: &[&str], input: &str) {
     use tokio::io::AsyncWriteExt as _;
-    let mut child = tokio::process::Command::new("kubectl").args(arguments).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        tokio::process::Command::new("kubectl").args(arguments).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
     assert!(child.wait().await.unwrap().success(), "kubectl {arguments:?} failed");
 }

@@ -1,7 +1,8 @@
 //! What the flows of SmartState Analysis play on: the real cluster as a provider, a namespace of its own, and the server's loop.
 
+use crate::support::{cluster, eventually, setting};
 use inventory::provider::{self, NewProvider};
-use inventory::{Connection, Inventory, Kind};
+use inventory::{Inventory, Kind};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
@@ -13,15 +14,8 @@ use sqlx::PgPool;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
-const FINISHED_WITHIN: Duration = Duration::from_secs(240);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// What `scripts/test` gives.
-pub fn given(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`, which starts the cluster and sets it"))
-}
+pub const FINISHED_WITHIN: Duration = Duration::from_secs(300);
 
 pub struct Stage {
     pub pool: PgPool,
@@ -40,35 +34,30 @@ pub struct Stage {
 #[derive(Debug, sqlx::FromRow)]
 pub struct Ended {
     pub outcome: String,
+    pub attempt: i16,
     pub reason_code: String,
     pub message: String,
     pub advice: String,
     pub warnings: Vec<String>,
-    pub task_id: i64,
-    pub timings: serde_json::Value,
-    pub pod_log: String,
 }
 
 impl Stage {
     /// The server's loop does not run yet: see `start`.
     pub async fn set(pool: PgPool) -> Self {
-        // Another test may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let (clock, sealer) = (Clock::default(), Sealer::new(&[7; 32]));
         queue::setup(&pool).await.unwrap();
-        let kubeconfig = std::fs::read_to_string(given("KUBECONFIG")).unwrap();
-        let connection = Connection::from_kubeconfig(&kubeconfig, None).unwrap();
+        let connection = cluster::connection();
         let client = inventory::client(&connection).await.unwrap();
         let mut conn = pool.acquire().await.unwrap();
         let server = queue::server::register(&mut conn, &clock, "test", "0").await.unwrap();
         let new = NewProvider { name: "lab".into(), kind: Kind::Kubernetes, connection };
         let (provider, _) = provider::create(&mut conn, &clock, &sealer, "admin", &new).await.unwrap();
         drop(conn);
-        let registry = given("TIDEWAITER_TEST_REGISTRY");
+        let registry = cluster::registry();
         let settings = Settings {
             namespace: format!("tidewaiter-test-{:08x}", rand::random::<u32>()),
-            inspector_image: given("TIDEWAITER_TEST_INSPECTOR"),
-            plain_http_registries: vec![registry.clone(), given("TIDEWAITER_TEST_PRIVATE_REGISTRY")],
+            inspector_image: setting("TIDEWAITER_TEST_INSPECTOR"),
+            plain_http_registries: vec![registry.clone(), setting("TIDEWAITER_TEST_PRIVATE_REGISTRY")],
             memory_request: "128Mi".into(),
             ..Settings::default()
         };
@@ -101,13 +90,14 @@ impl Stage {
         Inventory { pool: self.pool.clone(), clock: self.clock.clone(), sealer: self.sealer.clone(), settings, server: self.server }
     }
 
-    /// The digest of a tag in the open registry.
+    /// The digest of a sample in the open registry.
     pub async fn digest(&self, sample: &str) -> String {
-        let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-                      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
-        let address = format!("http://{}/v2/samples/{sample}/manifests/1", self.registry);
-        let answer = reqwest::Client::new().head(&address).header("accept", accept).send().await.unwrap();
-        answer.headers().get("docker-content-digest").unwrap_or_else(|| panic!("{address}: {}", answer.status())).to_str().unwrap().to_owned()
+        digest(&self.registry, sample, None).await
+    }
+
+    /// The digest of a sample in the registry with a password.
+    pub async fn private_digest(&self, sample: &str) -> String {
+        digest(&setting("TIDEWAITER_TEST_PRIVATE_REGISTRY"), sample, Some(("puller", "tidewaiter"))).await
     }
 
     /// A sample image as the inventory knows one that runs by this digest.
@@ -158,7 +148,7 @@ impl Stage {
 
     pub async fn finished(&self, scan: ScanId) -> Ended {
         self.until_state(scan, &["finished"]).await;
-        sqlx::query_as("SELECT outcome, reason_code, message, advice, warnings, task_id, timings, pod_log FROM scans WHERE id = $1")
+        sqlx::query_as("SELECT outcome, attempt, reason_code, message, advice, warnings FROM scans WHERE id = $1")
             .bind(scan)
             .fetch_one(&self.pool)
             .await
@@ -166,16 +156,12 @@ impl Stage {
     }
 
     pub async fn until_state(&self, scan: ScanId, states: &[&str]) {
-        let give_up = Instant::now() + FINISHED_WITHIN;
-        loop {
+        eventually(&format!("scan {scan} is one of {states:?}"), FINISHED_WITHIN, || async {
             // Postgres may be away for a while in some flows.
             let state: Option<String> = sqlx::query_scalar("SELECT state FROM scans WHERE id = $1").bind(scan).fetch_one(&self.pool).await.ok();
-            if state.as_deref().is_some_and(|state| states.contains(&state)) {
-                return;
-            }
-            assert!(Instant::now() < give_up, "scan {scan} is {state:?}, not one of {states:?}, after {FINISHED_WITHIN:?}");
-            sleep(LOOK_EVERY).await;
-        }
+            state.filter(|state| states.contains(&state.as_str()))
+        })
+        .await;
     }
 
     pub async fn task(&self, id: TaskId) -> task::Task {
@@ -222,4 +208,16 @@ impl Stage {
         drop(namespaces.delete(&self.settings.namespace, &DeleteParams::default()).await);
         assert!(left.is_empty(), "left behind: {left:?}");
     }
+}
+
+async fn digest(registry: &str, sample: &str, login: Option<(&str, &str)>) -> String {
+    let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                  application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+    let address = format!("http://{registry}/v2/samples/{sample}/manifests/1");
+    let mut request = reqwest::Client::new().head(&address).header("accept", accept);
+    if let Some((user, password)) = login {
+        request = request.basic_auth(user, Some(password));
+    }
+    let answer = request.send().await.unwrap();
+    answer.headers().get("docker-content-digest").unwrap_or_else(|| panic!("{address}: {}", answer.status())).to_str().unwrap().to_owned()
 }

@@ -48,7 +48,8 @@ impl Worker {
 
     /// Status and message of a provider.
     pub async fn status(&self, provider: ProviderId) -> (String, String) {
-        let row: (String, String) = sqlx::query_as("SELECT status, status_message FROM providers WHERE id = $1").bind(provider.0).fetch_one(&self.ctx.pool).await.unwrap();
+        let row: (String, String) =
+            sqlx::query_as("SELECT status, status_message FROM providers WHERE id = $1").bind(provider.0).fetch_one(&self.ctx.pool).await.unwrap();
         row
     }
 

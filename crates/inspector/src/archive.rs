@@ -124,13 +124,14 @@ impl<R: Read> Archive<R> {
         size.checked_add(self.padding).map(|_| ()).ok_or_else(|| damaged("a size is out of range"))
     }
 
-    /// Passes over what is left of the entry.
+    /// Passes over what is left of the entry. Some tools (umoci insert) leave out the padding at the archive's end.
     fn skip(&mut self) -> io::Result<()> {
-        let left = self.content.saturating_add(self.padding);
+        let (content, padding) = (self.content, self.padding);
         (self.content, self.padding) = (0, 0);
-        if io::copy(&mut (&mut self.inner).take(left), &mut io::sink())? < left {
+        if io::copy(&mut (&mut self.inner).take(content), &mut io::sink())? < content {
             return Err(damaged("it ends within a file"));
         }
+        io::copy(&mut (&mut self.inner).take(padding), &mut io::sink())?;
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use std::path::Path;
 /// How to log in to a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Login {
-    Password { user: String, password: String },
+    Password {
+        user: String,
+        password: String,
+    },
     /// An OAuth 2 refresh token.
     IdentityToken(String),
     /// A token that the registry takes as it is.
@@ -169,8 +172,16 @@ mod tests {
     #[test]
     fn the_most_specific_login_comes_first_and_others_follow() {
         let logins = read(&[
-            ("0", ".dockerconfigjson", r#"{"auths":{"quay.io":{"auth":"aG9zdDpw"},"quay.io/shop":{"username":"shop","password":"p"},"quay.io/sho":{"username":"no","password":"p"}}}"#),
-            ("1", "config.json", r#"{"auths":{"https://quay.io/v1/":{"username":"v1","password":"p","auth":null},"quay.io:8443":{"username":"port","password":"p"}},"credsStore":"x"}"#),
+            (
+                "0",
+                ".dockerconfigjson",
+                r#"{"auths":{"quay.io":{"auth":"aG9zdDpw"},"quay.io/shop":{"username":"shop","password":"p"},"quay.io/sho":{"username":"no","password":"p"}}}"#,
+            ),
+            (
+                "1",
+                "config.json",
+                r#"{"auths":{"https://quay.io/v1/":{"username":"v1","password":"p","auth":null},"quay.io:8443":{"username":"port","password":"p"}},"credsStore":"x"}"#,
+            ),
             ("2", ".dockerconfigjson", "{broken"),
             ("3", ".dockercfg", r#"{"https://index.docker.io/v1/":{"auth":"aHViOmE6Yg==","email":"x"}}"#),
             ("4", ".dockerconfigjson", r#"{"auths":{"*.azurecr.io":{"identitytoken":"refresh","auth":"aWQ6"}}}"#),

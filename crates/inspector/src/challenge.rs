@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 pub(crate) enum Challenge {
     Basic,
     /// A token from `realm`.
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        scope: Option<String>,
+    },
 }
 
 /// The best challenge in the headers' values: Bearer before Basic; `None` when no scheme is known.
@@ -52,11 +56,8 @@ mod tests {
     #[test]
     fn bearer_is_preferred_and_commas_within_quotes_belong_to_the_value() {
         let bearer = r#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a/b:pull,push""#;
-        let expected = Challenge::Bearer {
-            realm: "https://auth.example/token".into(),
-            service: Some("r.example".into()),
-            scope: Some("repository:a/b:pull,push".into()),
-        };
+        let expected =
+            Challenge::Bearer { realm: "https://auth.example/token".into(), service: Some("r.example".into()), scope: Some("repository:a/b:pull,push".into()) };
         assert_eq!(parse(["Basic realm=\"x\"", bearer].into_iter()), Some(expected));
         assert_eq!(parse(["basic realm=lab"].into_iter()), Some(Challenge::Basic));
         assert_eq!(parse(["Negotiate", "Bearer"].into_iter()), None);

@@ -15,11 +15,7 @@ pub(crate) fn locate(root: &Path, relative: &str) -> io::Result<Option<PathBuf>>
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(e),
     };
-    if path.starts_with(&root) {
-        Ok(Some(path))
-    } else {
-        Err(io::Error::new(ErrorKind::PermissionDenied, "a link leads out of the image"))
-    }
+    if path.starts_with(&root) { Ok(Some(path)) } else { Err(io::Error::new(ErrorKind::PermissionDenied, "a link leads out of the image")) }
 }
 
 /// Where the regular file `relative` is; `None` when there is no such file.

@@ -102,12 +102,7 @@ impl Inspection {
     pub(crate) async fn prepare(&self) {
         match self.unpack_and_read().await {
             Ok(image) => {
-                tracing::info!(
-                    pull_ms = image.unpacked.pull_ms,
-                    unpack_ms = image.unpacked.unpack_ms,
-                    packages = image.packages.len(),
-                    "the image is ready"
-                );
+                tracing::info!(pull_ms = image.unpacked.pull_ms, unpack_ms = image.unpacked.unpack_ms, packages = image.packages.len(), "the image is ready");
                 self.lock().image = Some(Arc::new(image));
                 self.enter(Phase::Ready, "waits for content");
             }

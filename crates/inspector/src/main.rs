@@ -88,7 +88,13 @@ async fn print_pull(image: &str, access: &Access, into: &std::path::Path) -> any
         Err(_) => Limits::default(),
     };
     let begun = Instant::now();
-    let unpacked = pull(&reference, access, limits, into, |_| {}).await.map_err(|failure| anyhow::anyhow!("{:?}: {}", failure.code, failure.message))?;
+    let unpacked = match pull(&reference, access, limits, into, |_| {}).await {
+        Ok(unpacked) => unpacked,
+        Err(failure) => {
+            eprintln!("{:?}: {}", failure.code, failure.message);
+            std::process::exit(1);
+        }
+    };
     let printed = serde_json::json!({
         "total_ms": u64::try_from(begun.elapsed().as_millis())?,
         "pull_ms": unpacked.pull_ms,

@@ -57,7 +57,11 @@ struct Raw {
 /// What a manifest turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Manifest {
-    Image { media_type: String, config: Descriptor, layers: Vec<Descriptor> },
+    Image {
+        media_type: String,
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    },
     /// Entries in the list's order.
     List(Vec<Descriptor>),
 }
@@ -95,7 +99,9 @@ fn check(config: &Descriptor, layers: &[Descriptor]) -> Result<(), Failure> {
             return Err(bad_image(format!("The image's manifest names “{digest}”, which is no SHA-256 digest.")));
         }
         if media_type.contains("foreign") || media_type.contains("nondistributable") {
-            return Err(bad_image("The image has a foreign layer, whose content is not in the registry (Windows base images are like this): it cannot be inspected."));
+            return Err(bad_image(
+                "The image has a foreign layer, whose content is not in the registry (Windows base images are like this): it cannot be inspected.",
+            ));
         }
         if media_type.ends_with("+encrypted") {
             return Err(bad_image("The image has encrypted layers, which cannot be inspected."));
@@ -109,7 +115,8 @@ fn check(config: &Descriptor, layers: &[Descriptor]) -> Result<(), Failure> {
 /// # Errors
 /// `NoPlatform`, with the platforms that there are.
 pub(crate) fn select<'a>(list: &'a [Descriptor], architecture: &str) -> Result<&'a Descriptor, Failure> {
-    let images: Vec<(&Descriptor, &Platform)> = list.iter().filter(|entry| !is_attestation(entry)).filter_map(|entry| Some((entry, entry.platform.as_ref()?))).collect();
+    let images: Vec<(&Descriptor, &Platform)> =
+        list.iter().filter(|entry| !is_attestation(entry)).filter_map(|entry| Some((entry, entry.platform.as_ref()?))).collect();
     let fitting = images.iter().filter(|(_, platform)| platform.os == "linux" && platform.architecture == architecture);
     let rank = |platform: &Platform| match platform.variant.as_deref().unwrap_or_default() {
         "" => 1,
@@ -164,9 +171,7 @@ mod tests {
     }
 
     fn list(entries: &[(char, &str, &str, &str)]) -> Vec<super::Descriptor> {
-        let entry = |(letter, os, architecture, variant): &(char, &str, &str, &str)| {
-            serde_json::json!({"digest": digest(*letter), "size": 1, "platform": {"os": os, "architecture": architecture, "variant": variant}})
-        };
+        let entry = |(letter, os, architecture, variant): &(char, &str, &str, &str)| serde_json::json!({"digest": digest(*letter), "size": 1, "platform": {"os": os, "architecture": architecture, "variant": variant}});
         let text = serde_json::json!({"schemaVersion": 2, "manifests": entries.iter().map(entry).collect::<Vec<_>>()});
         match parse(text.to_string().as_bytes()).unwrap() {
             Manifest::List(list) => list,
@@ -176,18 +181,32 @@ mod tests {
 
     #[test]
     fn the_platform_of_the_node_is_chosen_and_attestations_never() {
-        let list = list(&[('a', "unknown", "unknown", ""), ('b', "windows", "amd64", ""), ('c', "linux", "amd64", ""), ('d', "linux", "amd64", "v3"), ('e', "linux", "arm", "v6"), ('f', "linux", "arm", "v7")]);
+        let list = list(&[
+            ('a', "unknown", "unknown", ""),
+            ('b', "windows", "amd64", ""),
+            ('c', "linux", "amd64", ""),
+            ('d', "linux", "amd64", "v3"),
+            ('e', "linux", "arm", "v6"),
+            ('f', "linux", "arm", "v7"),
+        ]);
         assert_eq!(select(&list, "amd64").unwrap().digest, digest('c'));
         assert_eq!(select(&list, "arm").unwrap().digest, digest('f'));
         let missing = select(&list, "arm64").unwrap_err();
         assert_eq!(missing.code, FailureCode::NoPlatform);
-        assert!(missing.message.contains("linux/arm64") && missing.message.contains("windows/amd64") && !missing.message.contains("unknown"), "{}", missing.message);
+        assert!(
+            missing.message.contains("linux/arm64") && missing.message.contains("windows/amd64") && !missing.message.contains("unknown"),
+            "{}",
+            missing.message
+        );
     }
 
     #[test]
     fn manifests_that_are_no_images_are_refused_in_words() {
         let image = |config: &str, layer: &str, digest: &str| {
-            format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"{config}","digest":"{d}","size":1}},"layers":[{{"mediaType":"{layer}","digest":"{digest}","size":1}}]}}"#, d = self::digest('a'))
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"{config}","digest":"{d}","size":1}},"layers":[{{"mediaType":"{layer}","digest":"{digest}","size":1}}]}}"#,
+                d = self::digest('a')
+            )
         };
         let (config, tar, good) = ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip", digest('b'));
         assert!(matches!(parse(image(config, tar, &good).as_bytes()), Ok(Manifest::Image { layers, .. }) if layers.len() == 1));

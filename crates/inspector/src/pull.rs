@@ -60,9 +60,15 @@ struct Parts {
 pub enum Progress {
     Manifest,
     /// Waits for layer `n` of `of`, counted from 1.
-    Layer { n: usize, of: usize },
+    Layer {
+        n: usize,
+        of: usize,
+    },
     /// All is fetched; unpacks layer `n` of `of`.
-    Unpacking { n: usize, of: usize },
+    Unpacking {
+        n: usize,
+        of: usize,
+    },
 }
 
 /// Fetches `image`, verifies every digest and unpacks it into `into`/root, with owners and modes in `into`/state.
@@ -153,7 +159,9 @@ fn verify(bytes: &[u8], digest: &str, what: &str) -> Result<(), Failure> {
     if format!("sha256:{}", hex::encode(Sha256::digest(bytes))) == digest {
         return Ok(());
     }
-    Err(bad_image(format!("The image's {what} is not what its digest {digest} promises: the registry's storage is damaged, or something in between changed it.")))
+    Err(bad_image(format!(
+        "The image's {what} is not what its digest {digest} promises: the registry's storage is damaged, or something in between changed it."
+    )))
 }
 
 type Fetch = AbortOnDropHandle<Result<(PathBuf, Instant), Failure>>;
@@ -219,7 +227,10 @@ async fn download_once(registry: &Registry, layer: &Descriptor, file: &Path) -> 
     }
     out.flush().await.map_err(disk)?;
     if size != layer.size || format!("sha256:{}", hex::encode(hash.finalize())) != layer.digest {
-        let message = format!("A layer of the image is not what its digest {} promises: the registry's storage is damaged, or something in between changed it.", layer.digest);
+        let message = format!(
+            "A layer of the image is not what its digest {} promises: the registry's storage is damaged, or something in between changed it.",
+            layer.digest
+        );
         return Err(Interrupted::Broken(bad_image(message)));
     }
     Ok(())

@@ -166,11 +166,15 @@ impl Registry {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.logins.is_empty() => Err(failure(
                 FailureCode::AccessDenied,
-                format!("The registry {registry} wants a login for {repository} and there is none: add an image pull secret for it to the pods or to their service account."),
+                format!(
+                    "The registry {registry} wants a login for {repository} and there is none: add an image pull secret for it to the pods or to their service account."
+                ),
             )),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(failure(
                 FailureCode::AccessDenied,
-                format!("The registry {registry} refused the image pull secrets for {repository}: check their user name and password, and that the user may pull it."),
+                format!(
+                    "The registry {registry} refused the image pull secrets for {repository}: check their user name and password, and that the user may pull it."
+                ),
             )),
             StatusCode::NOT_FOUND if path.starts_with("blobs/") => Err(bad_image(format!(
                 "A part of the image ({}) is missing in the registry {registry}: push the image again.",

@@ -90,11 +90,7 @@ fn router(app: App) -> Router {
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     let token = request.headers().get(TOKEN_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
     let given: [u8; 32] = Sha256::digest(token).into();
-    if bool::from(given.ct_eq(app.inspection.token_sha256())) {
-        next.run(request).await
-    } else {
-        StatusCode::UNAUTHORIZED.into_response()
-    }
+    if bool::from(given.ct_eq(app.inspection.token_sha256())) { next.run(request).await } else { StatusCode::UNAUTHORIZED.into_response() }
 }
 
 async fn status(State(app): State<App>) -> Response {

@@ -120,7 +120,11 @@ fn busy(url: &Url, status: StatusCode) -> Failure {
 
 /// The transfer or the connection failed.
 pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> Failure {
-    let message = format!("The registry {} cannot be reached from the scan pod ({}): check that it runs, and the cluster's network policies.", authority(url), chain(error));
+    let message = format!(
+        "The registry {} cannot be reached from the scan pod ({}): check that it runs, and the cluster's network policies.",
+        authority(url),
+        chain(error)
+    );
     failure(FailureCode::RegistryUnreachable, message)
 }
 

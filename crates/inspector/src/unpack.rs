@@ -8,8 +8,8 @@ mod layer;
 mod limits;
 mod links;
 mod synthetic;
-
-
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(crate) use layer::apply;

@@ -187,7 +187,9 @@ pub async fn client(connection: &Connection) -> anyhow::Result<kube::Client> {
 
 /// `https://host[:port][/path]` of what a person typed.
 pub(crate) fn endpoint_of(text: &str) -> Result<String, ConnectError> {
-    let bad = |why: &str| ConnectError::input(format!("The address {text:?} cannot be right: {why}."), "Give it as https://host:6443, as `kubectl cluster-info` prints it.");
+    let bad = |why: &str| {
+        ConnectError::input(format!("The address {text:?} cannot be right: {why}."), "Give it as https://host:6443, as `kubectl cluster-info` prints it.")
+    };
     let text = text.trim();
     if text.is_empty() {
         return Err(ConnectError::input("The address is missing.", "Give it as https://host:6443, as `kubectl cluster-info` prints it."));

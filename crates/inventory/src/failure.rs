@@ -82,12 +82,16 @@ impl ConnectError {
 
     pub(crate) fn permissions(missing: Vec<String>) -> Self {
         let message = format!("The login works, but it is not allowed to: {}.", missing.join("; "));
-        Self { missing, ..Self::new(Reason::Permissions, message, "Apply config/kubernetes-provider.yaml to the cluster; it grants exactly what Tidewaiter needs.") }
+        Self {
+            missing,
+            ..Self::new(Reason::Permissions, message, "Apply config/kubernetes-provider.yaml to the cluster; it grants exactly what Tidewaiter needs.")
+        }
     }
 }
 
 const UNREACHABLE: &str = "Check that the API server runs, and that no firewall stands between it and this server.";
-const CHECK_LOGIN: &str = "Check that the token or certificate belongs to this cluster and has not expired or been revoked; config/kubernetes-provider.yaml makes one that lasts.";
+const CHECK_LOGIN: &str =
+    "Check that the token or certificate belongs to this cluster and has not expired or been revoked; config/kubernetes-provider.yaml makes one that lasts.";
 
 /// What a failed call to the API server at `server` means.
 pub(crate) fn explain(error: &kube::Error, server: &str) -> ConnectError {
@@ -113,7 +117,11 @@ fn of_status(status: &kube::core::Status, server: &str) -> ConnectError {
             "Look at the state of the cluster's control plane; Tidewaiter tries again by itself.",
         ),
         404 | 405 | 400 | 301..=399 => ConnectError::not_kubernetes(server),
-        code => ConnectError::new(Reason::Error, format!("{server} answers with status {code}: {}.", brief(&status.message)), "Look into the API server's log for the request."),
+        code => ConnectError::new(
+            Reason::Error,
+            format!("{server} answers with status {code}: {}.", brief(&status.message)),
+            "Look into the API server's log for the request.",
+        ),
     }
 }
 
@@ -162,7 +170,9 @@ fn of_io(kind: io::ErrorKind, server: &str) -> Option<ConnectError> {
         io::ErrorKind::ConnectionRefused => "refused the connection: nothing listens there",
         io::ErrorKind::TimedOut => "did not answer in time",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "cannot be reached from this server's network",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "broke the connection off",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            "broke the connection off"
+        }
         _ => return None,
     };
     Some(ConnectError::new(Reason::Unreachable, format!("{server} {what}."), UNREACHABLE))
@@ -179,10 +189,9 @@ fn of_tls(error: &rustls::Error, server: &str) -> ConnectError {
             );
         }
         InvalidCertificate(certificate) => of_certificate(certificate),
-        AlertReceived(alert) => (
-            format!("refused the TLS handshake ({alert:?})"),
-            "If the login is a client certificate, it may have expired or belong to another cluster.",
-        ),
+        AlertReceived(alert) => {
+            (format!("refused the TLS handshake ({alert:?})"), "If the login is a client certificate, it may have expired or belong to another cluster.")
+        }
         PeerIncompatible(_) => ("offers no TLS version that is safe to use (1.2 or newer is needed)".into(), "Renew the TLS settings of the API server."),
         other => (format!("failed the TLS handshake: {other}"), "Check host and port."),
     };
@@ -195,17 +204,15 @@ fn of_certificate(error: &CertificateError) -> (String, &'static str) {
             "has a certificate from an authority that is not trusted here".into(),
             "Give the cluster's own CA certificate (certificate-authority-data in a kubeconfig, or ca.crt of a ServiceAccount's secret).",
         ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            format!("has a certificate that has expired ({error})"),
-            "Renew the API server's certificate; if it is valid, check this server's clock.",
-        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            (format!("has a certificate that has expired ({error})"), "Renew the API server's certificate; if it is valid, check this server's clock.")
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             (format!("has a certificate that is not valid yet ({error})"), "Check this server's clock.")
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            format!("has a certificate for another name ({error})"),
-            "Use an address that the certificate names, or a kubeconfig with tls-server-name.",
-        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            (format!("has a certificate for another name ({error})"), "Use an address that the certificate names, or a kubeconfig with tls-server-name.")
+        }
         CertificateError::Revoked => ("has a certificate that was revoked".into(), "Renew the API server's certificate."),
         other => (
             format!("has a certificate that cannot be accepted ({other})"),

@@ -77,8 +77,9 @@ struct Context {
 
 /// See [`Connection::from_kubeconfig`].
 pub(crate) fn parse(text: &str, context: Option<&str>) -> Result<Connection, ConnectError> {
-    let file: File = serde_yaml_ng::from_str(text)
-        .map_err(|error| ConnectError::input(format!("This is not a kubeconfig: {error}."), "Paste the whole output of: kubectl config view --minify --flatten --raw"))?;
+    let file: File = serde_yaml_ng::from_str(text).map_err(|error| {
+        ConnectError::input(format!("This is not a kubeconfig: {error}."), "Paste the whole output of: kubectl config view --minify --flatten --raw")
+    })?;
     let context = chosen_context(&file, context)?;
     let cluster = file
         .clusters
@@ -111,7 +112,10 @@ fn chosen_context<'a>(file: &'a File, wanted: Option<&str>) -> Result<&'a Contex
 
 fn connection(cluster: &Cluster, user: &User) -> Result<Connection, ConnectError> {
     if cluster.proxy_url.is_some() {
-        return Err(ConnectError::input("The kubeconfig reaches its cluster through a proxy (proxy-url), which Tidewaiter does not do.", "Give an address that this server reaches directly."));
+        return Err(ConnectError::input(
+            "The kubeconfig reaches its cluster through a proxy (proxy-url), which Tidewaiter does not do.",
+            "Give an address that this server reaches directly.",
+        ));
     }
     let ca_pem = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) => checked_ca(&decode(data, "certificate-authority-data")?)?,
@@ -129,10 +133,7 @@ fn connection(cluster: &Cluster, user: &User) -> Result<Connection, ConnectError
 
 fn auth(user: &User) -> Result<Auth, ConnectError> {
     if let (Some(certificate), Some(key)) = (&user.client_certificate_data, &user.client_key_data) {
-        return Ok(Auth::ClientCertificate {
-            certificate_pem: decode(certificate, "client-certificate-data")?,
-            key_pem: decode(key, "client-key-data")?,
-        });
+        return Ok(Auth::ClientCertificate { certificate_pem: decode(certificate, "client-certificate-data")?, key_pem: decode(key, "client-key-data")? });
     }
     if let Some(token) = user.token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
         return Ok(Auth::Token(token.to_owned()));

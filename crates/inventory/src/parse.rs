@@ -68,9 +68,9 @@ pub(crate) fn pod(object: &Pod, gone: bool, scan_namespace: &str) -> Option<rows
         ("container", &spec.containers, &status.container_statuses),
         ("ephemeral", &spec.ephemeral_containers, &status.ephemeral_container_statuses),
     ];
-    let containers = kinds.into_iter().flat_map(|(kind, specs, statuses)| {
-        specs.iter().map(move |spec| container(kind, spec, statuses.iter().find(|status| status.name == spec.name)))
-    });
+    let containers = kinds
+        .into_iter()
+        .flat_map(|(kind, specs, statuses)| specs.iter().map(move |spec| container(kind, spec, statuses.iter().find(|status| status.name == spec.name))));
     Some(rows::Pod {
         uid: metadata.uid.clone(),
         name: metadata.name.clone(),

@@ -152,10 +152,7 @@ pub async fn find(conn: &mut PgConnection, sealer: &Sealer, id: ProviderId) -> a
 /// # Errors
 /// The database, or there is no such provider.
 pub async fn request_refresh(conn: &mut PgConnection, clock: &Clock, userid: &str, id: ProviderId) -> anyhow::Result<TaskId> {
-    let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id.0)
-        .fetch_optional(&mut *conn)
-        .await?
-        .context("there is no such provider")?;
+    let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?.context("there is no such provider")?;
     let new = NewTask {
         kind: TaskKind::ProviderRefresh,
         name: format!("Refresh of {name}"),

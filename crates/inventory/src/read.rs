@@ -55,7 +55,13 @@ pub(crate) trait Stored: Object + Sync {
     /// Where on the way from 0 to 100 % its list starts and ends.
     const PROGRESS: (i64, i64);
     fn save(reader: &Reader<'_>, objects: &[Self]) -> impl Future<Output = Result<(), Trouble>> + Send;
-    fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, seen: &[String], version: i64) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn sweep(
+        conn: &mut PgConnection,
+        now: DateTime<Utc>,
+        provider: ProviderId,
+        seen: &[String],
+        version: i64,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 impl Stored for Namespace {

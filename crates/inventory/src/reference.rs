@@ -89,9 +89,9 @@ fn is_host(registry: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let good_host = match address {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.split('.').all(|part| {
-            !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        }),
+        None => host
+            .split('.')
+            .all(|part| !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')),
     };
     good_port && good_host
 }
@@ -141,8 +141,33 @@ mod tests {
     fn what_no_runtime_accepts_is_refused_without_a_panic() {
         let long = "a".repeat(300);
         for bad in [
-            "", "/", ":", "@", "a/", "/a", "a//b", "a:", "a:b:c", "A", "a@", "a@sha256:12", "a:-x", "http://x/y", "host:99999/a", "host:/a", "a b", "é", "a/é:1",
-            "-a.b/c", "[::1/a", "a:é", "..", "a/../b", D, &D[7..], &long,
+            "",
+            "/",
+            ":",
+            "@",
+            "a/",
+            "/a",
+            "a//b",
+            "a:",
+            "a:b:c",
+            "A",
+            "a@",
+            "a@sha256:12",
+            "a:-x",
+            "http://x/y",
+            "host:99999/a",
+            "host:/a",
+            "a b",
+            "é",
+            "a/é:1",
+            "-a.b/c",
+            "[::1/a",
+            "a:é",
+            "..",
+            "a/../b",
+            D,
+            &D[7..],
+            &long,
         ] {
             assert_eq!(parts(bad), None, "{bad:?}");
         }

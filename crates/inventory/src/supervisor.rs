@@ -116,9 +116,8 @@ async fn watch_once(ctx: &Inventory, id: ProviderId) -> Trouble {
 
 /// A client, and positions to start from; reads everything first when there are none.
 async fn prepare(ctx: &Inventory, id: ProviderId) -> Result<(Reader<'_>, serde_json::Map<String, serde_json::Value>), Trouble> {
-    let complete = |known: &serde_json::Map<_, _>| {
-        [shape::Namespace::PLURAL, shape::Node::PLURAL, shape::Pod::PLURAL].iter().all(|kind| known.contains_key(*kind))
-    };
+    let complete =
+        |known: &serde_json::Map<_, _>| [shape::Namespace::PLURAL, shape::Node::PLURAL, shape::Pod::PLURAL].iter().all(|kind| known.contains_key(*kind));
     let mut conn = ctx.pool.acquire().await?;
     let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, id).await? else {
         return Err(Trouble::Internal(anyhow::anyhow!("the provider is gone")));
@@ -142,9 +141,8 @@ async fn prepare(ctx: &Inventory, id: ProviderId) -> Result<(Reader<'_>, serde_j
 async fn wait_for_job(ctx: &Inventory, id: ProviderId) -> Result<(), Trouble> {
     let end = Instant::now() + JOB_FIRST;
     while Instant::now() < end {
-        let untouched = sqlx::query_scalar!(r#"SELECT refresh_started_at IS NULL AS "untouched!" FROM providers WHERE id = $1"#, id.0)
-            .fetch_optional(&ctx.pool)
-            .await?;
+        let untouched =
+            sqlx::query_scalar!(r#"SELECT refresh_started_at IS NULL AS "untouched!" FROM providers WHERE id = $1"#, id.0).fetch_optional(&ctx.pool).await?;
         if untouched != Some(true) {
             break;
         }

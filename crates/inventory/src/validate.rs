@@ -95,7 +95,13 @@ async fn serves_projects(client: &kube::Client, server: &str) -> Result<bool, Co
 ///
 /// # Errors
 /// Only Tidewaiter's own: the database, or credentials that cannot be opened. What is wrong with the provider is the inner result.
-pub async fn validate_stored(pool: &PgPool, clock: &Clock, sealer: &Sealer, id: ProviderId, scan_namespace: &str) -> anyhow::Result<Result<Validated, ConnectError>> {
+pub async fn validate_stored(
+    pool: &PgPool,
+    clock: &Clock,
+    sealer: &Sealer,
+    id: ProviderId,
+    scan_namespace: &str,
+) -> anyhow::Result<Result<Validated, ConnectError>> {
     let mut conn = pool.acquire().await?;
     let (kind, connection) = provider::find(&mut conn, sealer, id).await?.context("there is no such provider")?;
     drop(conn);
@@ -163,11 +169,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_web_server_is_no_api_server() {
-        for answer in [
-            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
-            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-            b"SSH-2.0-OpenSSH_9.2\r\n",
-        ] {
+        for answer in
+            [&b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..], b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"]
+        {
             let address = server(answer).await;
             let error = refused(&format!("http://{address}")).await;
             assert_eq!(error.reason, Reason::WrongAddress, "{error:?}");

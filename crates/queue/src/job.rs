@@ -149,11 +149,8 @@ pub async fn enqueue(conn: &mut PgConnection, job: &Job) -> anyhow::Result<()> {
 pub async fn enqueue_many(conn: &mut PgConnection, jobs: &[Job]) -> anyhow::Result<()> {
     let priority = if jobs.len() > 1 { 0 } else { ALONE };
     for queue in [Queue::Inventory, Queue::SmartState, Queue::Control] {
-        let envelopes: Vec<_> = jobs
-            .iter()
-            .filter(|job| job.queue() == queue)
-            .map(|job| Envelope { job: job.clone(), queued_at: Utc::now(), retries: 0 })
-            .collect();
+        let envelopes: Vec<_> =
+            jobs.iter().filter(|job| job.queue() == queue).map(|job| Envelope { job: job.clone(), queued_at: Utc::now(), retries: 0 }).collect();
         push(conn, queue, &envelopes, Duration::ZERO, priority).await?;
     }
     Ok(())

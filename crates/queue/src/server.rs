@@ -26,9 +26,7 @@ pub struct Server {
 /// The database.
 pub async fn register(conn: &mut PgConnection, clock: &Clock, name: &str, version: &str) -> anyhow::Result<ServerId> {
     let now = clock.now();
-    sqlx::query!("DELETE FROM servers WHERE seen_at < $1 AND name <> $2", now - chrono::Duration::days(FORGET_AFTER_DAYS), name)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!("DELETE FROM servers WHERE seen_at < $1 AND name <> $2", now - chrono::Duration::days(FORGET_AFTER_DAYS), name).execute(&mut *conn).await?;
     let id = sqlx::query_scalar!(
         "INSERT INTO servers (name, version, started_at, seen_at)
          VALUES ($1, $2, $3, $3)

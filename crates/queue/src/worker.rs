@@ -38,7 +38,14 @@ pub trait Handler: Send + Sync + 'static {
 /// Works on `queue` until `shutdown` is done, `concurrency` jobs at a time. Starts anew after whatever stops it (Postgres restarting, for one).
 ///
 /// `name`: this server's; a part that differs for every start is added. Returns at most five seconds after `shutdown`; jobs that still ran then are dropped and lie in the queue again.
-pub async fn work(pool: PgPool, queue: Queue, name: String, handler: Arc<dyn Handler>, concurrency: usize, shutdown: impl Future<Output = ()> + Send + 'static) {
+pub async fn work(
+    pool: PgPool,
+    queue: Queue,
+    name: String,
+    handler: Arc<dyn Handler>,
+    concurrency: usize,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let shutdown = shutdown.shared();
     let tidying = tidy(pool.clone());
     tokio::pin!(tidying);

@@ -32,14 +32,20 @@ fn write_arf(out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(out, r#"<ds:component><oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5"><definitions>"#)?;
     definitions(out)?;
-    writeln!(out, r#"</definitions></oval_definitions></ds:component><ds:component><Benchmark xmlns="http://checklists.nist.gov/xccdf/1.2" xmlns:html="http://www.w3.org/1999/xhtml" id="b"><title>Speed</title><Group id="g">"#)?;
+    writeln!(
+        out,
+        r#"</definitions></oval_definitions></ds:component><ds:component><Benchmark xmlns="http://checklists.nist.gov/xccdf/1.2" xmlns:html="http://www.w3.org/1999/xhtml" id="b"><title>Speed</title><Group id="g">"#
+    )?;
     for n in 0..RULES {
         writeln!(
             out,
             r#"<Rule id="xccdf_example_rule_cve-{n}" selected="true" severity="high"><title xml:lang="en">CVE-2099-{n}: package-{n} earlier than 1:2.3-{n}</title><description xml:lang="en">Upgrade <html:code>package-{n}</html:code> &amp; what needs it.</description><reference href="https://security-tracker.debian.org/tracker/CVE-2099-{n}">CVE-2099-{n}</reference><ident system="http://cve.mitre.org">CVE-2099-{n}</ident><fix id="fix-{n}" system="urn:xccdf:fix:script:sh">apt-get install --only-upgrade package-{n}</fix><check system="http://oval.mitre.org/XMLSchema/oval-definitions-5"><check-content-ref href="oval.xml" name="oval:example:def:{n}"/></check></Rule>"#
         )?;
     }
-    writeln!(out, r#"</Group></Benchmark></ds:component></ds:data-stream-collection></arf:content></arf:report-request></arf:report-requests><arf:reports><arf:report id="xccdf1"><arf:content><TestResult xmlns="http://checklists.nist.gov/xccdf/1.2" id="t">"#)?;
+    writeln!(
+        out,
+        r#"</Group></Benchmark></ds:component></ds:data-stream-collection></arf:content></arf:report-request></arf:report-requests><arf:reports><arf:report id="xccdf1"><arf:content><TestResult xmlns="http://checklists.nist.gov/xccdf/1.2" id="t">"#
+    )?;
     for n in 0..RULES {
         let outcome = if n % 3 == 0 { "fail" } else { "pass" };
         writeln!(
@@ -47,7 +53,10 @@ fn write_arf(out: &mut impl Write) -> io::Result<()> {
             r##"<rule-result idref="xccdf_example_rule_cve-{n}" role="full" time="2026-11-23T17:35:28+00:00" severity="high" weight="1.000000"><result>{outcome}</result><ident system="http://cve.mitre.org">CVE-2099-{n}</ident><check system="http://oval.mitre.org/XMLSchema/oval-definitions-5"><check-content-ref name="oval:example:def:{n}" href="#oval0"/></check></rule-result>"##
         )?;
     }
-    writeln!(out, r#"</TestResult></arf:content></arf:report><arf:report id="oval0"><arf:content><oval_results xmlns="http://oval.mitre.org/XMLSchema/oval-results-5"><oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5"><definitions>"#)?;
+    writeln!(
+        out,
+        r#"</TestResult></arf:content></arf:report><arf:report id="oval0"><arf:content><oval_results xmlns="http://oval.mitre.org/XMLSchema/oval-results-5"><oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5"><definitions>"#
+    )?;
     definitions(out)?;
     writeln!(out, "</definitions></oval_definitions><results><system><tests>")?;
     for n in 0..RULES {

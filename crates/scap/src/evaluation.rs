@@ -52,10 +52,7 @@ impl Budget {
     pub(crate) fn take(&mut self, rule: &RuleResult) -> Result<(), ArfError> {
         let identifiers: usize = rule.identifiers.iter().map(|i| i.system.len() + i.text.len() + i.href.len()).sum();
         self.text_bytes += identifiers
-            + [&rule.rule_id, &rule.title, &rule.description, &rule.rationale, &rule.fix, &rule.message]
-                .into_iter()
-                .map(String::len)
-                .sum::<usize>();
+            + [&rule.rule_id, &rule.title, &rule.description, &rule.rationale, &rule.fix, &rule.message].into_iter().map(String::len).sum::<usize>();
         self.results += 1;
         if self.text_bytes > MAX_TEXT_BYTES {
             return Err(ArfError::TooLarge("more than 256 MiB of text"));

@@ -101,7 +101,9 @@ fn small(results: &str) -> String {
 }
 
 fn result(outcome: &str, definition: &str) -> String {
-    format!(r##"<q:rule-result idref="r"><q:result>{outcome}</q:result><q:check><q:check-content-ref name="{definition}" href="#oval0"/></q:check></q:rule-result>"##)
+    format!(
+        r##"<q:rule-result idref="r"><q:result>{outcome}</q:result><q:check><q:check-content-ref name="{definition}" href="#oval0"/></q:check></q:rule-result>"##
+    )
 }
 
 #[test]

@@ -66,11 +66,7 @@ pub async fn work(jobs: Jobs, server: String, roles: Roles, stop: watch::Receive
     let pool = jobs.pool.clone();
     let handler: Arc<dyn Handler> = Arc::new(jobs);
     let run = |queue, needed, concurrency| while_on(pool.clone(), queue, server.clone(), handler.clone(), concurrency, roles.clone(), needed, stop.clone());
-    tokio::join!(
-        run(Queue::Inventory, &[Role::Inventory], 4),
-        run(Queue::SmartState, &[Role::SmartState, Role::SmartProxy], 4),
-        run(Queue::Control, &[], 4),
-    );
+    tokio::join!(run(Queue::Inventory, &[Role::Inventory], 4), run(Queue::SmartState, &[Role::SmartState, Role::SmartProxy], 4), run(Queue::Control, &[], 4),);
 }
 
 #[expect(clippy::too_many_arguments, reason = "called in one place, by a closure that names each")]

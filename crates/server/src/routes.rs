@@ -23,11 +23,7 @@ struct Switch {
 pub fn router(state: web::State, roles: Roles) -> Router {
     let pool = state.pool.clone();
     let switch = Switch { pages: web::ui(state.clone()), api: web::api(state), roles };
-    Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready).with_state(pool))
-        .fallback(dispatch)
-        .with_state(switch)
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready).with_state(pool)).fallback(dispatch).with_state(switch)
 }
 
 async fn ready(State(pool): State<PgPool>) -> Response {
@@ -49,7 +45,8 @@ async fn dispatch(State(switch): State<Switch>, request: Request<Body>) -> Respo
 }
 
 fn api_off() -> Response {
-    let message = "The role Web Services of this server is switched off. Switch it on under Configuration, Server, or with: tidewaiter role enable web_services";
+    let message =
+        "The role Web Services of this server is switched off. Switch it on under Configuration, Server, or with: tidewaiter role enable web_services";
     (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "error": { "kind": "service_unavailable", "message": message } }))).into_response()
 }
 

@@ -102,7 +102,8 @@ async fn enter(pool: &PgPool, clock: &Clock, settings: &Settings) -> anyhow::Res
     let mut tx = pool.begin().await?;
     let server = queue::server::register(&mut tx, clock, &settings.server.name, env!("CARGO_PKG_VERSION")).await?;
     let given = std::env::var("TIDEWAITER_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
-    let password = access::create_admin_if_none(&mut tx, clock, given.as_deref()).await.context("making the first administrator (TIDEWAITER_ADMIN_PASSWORD)")?;
+    let password =
+        access::create_admin_if_none(&mut tx, clock, given.as_deref()).await.context("making the first administrator (TIDEWAITER_ADMIN_PASSWORD)")?;
     tx.commit().await?;
     Ok((server, password))
 }

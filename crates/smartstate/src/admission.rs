@@ -53,12 +53,9 @@ pub(crate) async fn providers_waiting(conn: &mut PgConnection) -> anyhow::Result
 }
 
 async fn running(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<i64> {
-    let running = sqlx::query_scalar!(
-        r#"SELECT COUNT(*) AS "count!" FROM scans WHERE provider_id = $1 AND state NOT IN ('waiting', 'finished')"#,
-        provider.0
-    )
-    .fetch_one(conn)
-    .await?;
+    let running = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM scans WHERE provider_id = $1 AND state NOT IN ('waiting', 'finished')"#, provider.0)
+        .fetch_one(conn)
+        .await?;
     Ok(running)
 }
 

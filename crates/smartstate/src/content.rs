@@ -105,9 +105,7 @@ fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
 
 /// The distribution's own row, else that of the first it says it is like.
 fn find_guide<'a>(table: &'a [Guide], os: &OperatingSystem) -> Option<&'a Guide> {
-    std::iter::once(&os.id)
-        .chain(&os.id_like)
-        .find_map(|id| table.iter().find(|guide| guide.id == *id && covers(&guide.version, &os.version_id)))
+    std::iter::once(&os.id).chain(&os.id_like).find_map(|id| table.iter().find(|guide| guide.id == *id && covers(&guide.version, &os.version_id)))
 }
 
 async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Request, Option<Packed>) {
@@ -152,7 +150,13 @@ mod tests {
 
     #[test]
     fn a_rebuild_is_checked_with_the_guide_of_what_it_is_like() {
-        let row = |id: &str, version: &str| Guide { id: id.into(), version: version.into(), stream: format!("{id}{version}"), profile: String::new(), title: String::new() };
+        let row = |id: &str, version: &str| Guide {
+            id: id.into(),
+            version: version.into(),
+            stream: format!("{id}{version}"),
+            profile: String::new(),
+            title: String::new(),
+        };
         let table = [row("rhel", "9"), row("fedora", "40"), row("debian", "12")];
         let found = |os: OperatingSystem| find_guide(&table, &os).map(|guide| guide.stream.clone());
         assert_eq!(found(system("rocky", "9.4", &["rhel", "centos", "fedora"])).as_deref(), Some("rhel9"));

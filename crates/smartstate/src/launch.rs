@@ -120,7 +120,10 @@ async fn ensure_priority_class(client: &Client, until: Instant, warnings: &mut V
     })
     .await?;
     if !there {
-        warnings.push(format!("The priority class {} is missing and Tidewaiter may not make it: the scan pod had the cluster's default priority.", pod::PRIORITY_CLASS));
+        warnings.push(format!(
+            "The priority class {} is missing and Tidewaiter may not make it: the scan pod had the cluster's default priority.",
+            pod::PRIORITY_CLASS
+        ));
     }
     Ok(there)
 }

@@ -111,9 +111,7 @@ pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow:
 /// # Errors
 /// The database.
 pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
-    sqlx::query!("UPDATE scans SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1 AND state <> 'finished'", &*ctx.owner)
-        .execute(conn)
-        .await?;
+    sqlx::query!("UPDATE scans SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1 AND state <> 'finished'", &*ctx.owner).execute(conn).await?;
     Ok(())
 }
 
@@ -196,9 +194,8 @@ async fn look(ctx: &SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, 
         }
     }
     let Some(task) = task else { return Ok(Signal::GoOn) };
-    let cancelled = sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "cancelled!" FROM tasks WHERE id = $1"#, task.0)
-        .fetch_optional(&mut *conn)
-        .await?;
+    let cancelled =
+        sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "cancelled!" FROM tasks WHERE id = $1"#, task.0).fetch_optional(&mut *conn).await?;
     Ok(if cancelled == Some(true) { Signal::Cancelled } else { Signal::GoOn })
 }
 

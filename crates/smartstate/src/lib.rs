@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-pub mod settings;
 pub mod reason;
+pub mod settings;
 
 mod admission;
 mod content;
@@ -16,8 +16,8 @@ mod report;
 mod request;
 mod save;
 mod scan;
-mod vigil;
 mod trouble;
+mod vigil;
 mod work;
 
 pub use request::{Accepted, Requested, request, retry};

@@ -134,13 +134,10 @@ fn has_secret(parts: &Parts) -> bool {
 }
 
 fn volumes(settings: &Settings, parts: &Parts) -> Vec<Value> {
-    let mut volumes = vec![
-        json!({ "name": "work", "emptyDir": { "sizeLimit": settings.storage_limit } }),
-        json!({ "name": "tmp", "emptyDir": { "sizeLimit": "1Gi" } }),
-    ];
+    let mut volumes =
+        vec![json!({ "name": "work", "emptyDir": { "sizeLimit": settings.storage_limit } }), json!({ "name": "tmp", "emptyDir": { "sizeLimit": "1Gi" } })];
     if has_secret(parts) {
-        let mut items: Vec<Value> =
-            (0..parts.logins).map(|n| json!({ "key": format!("login-{n}"), "path": format!("{n}/.dockerconfigjson") })).collect();
+        let mut items: Vec<Value> = (0..parts.logins).map(|n| json!({ "key": format!("login-{n}"), "path": format!("{n}/.dockerconfigjson") })).collect();
         if parts.has_ca {
             items.push(json!({ "key": CA_KEY, "path": CA_KEY }));
         }

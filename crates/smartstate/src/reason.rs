@@ -107,14 +107,18 @@ impl Reason {
             Self::Inspector(failure) => inspector_advice(failure.code),
             Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for a running server: /configuration/server.",
             Self::LimitReached { .. } => "It starts by itself. The limit is smartstate.concurrent_per_provider in the settings.",
-            Self::Unschedulable(_) => "Free some CPU, memory or storage, add a node, or lower the requests of the scan pod in the settings (smartstate.memory_request).",
+            Self::Unschedulable(_) => {
+                "Free some CPU, memory or storage, add a node, or lower the requests of the scan pod in the settings (smartstate.memory_request)."
+            }
             Self::NotConfigured(_) => "Complete the section [smartstate] of the settings and start the server again.",
             Self::ClusterUnreachable(_) => "Check that the API server runs and that this server can reach it, then retry.",
             Self::ClusterLogin(_) => "Renew the provider's credentials, then retry.",
             Self::Forbidden(_) => "Give Tidewaiter's account the rights of config/kubernetes-provider.yaml, then retry.",
             Self::Namespace { .. } => "Make it by hand (kubectl create namespace …) or let Tidewaiter's account create namespaces, then retry.",
             Self::QuotaExceeded(_) => "Raise the quota of Tidewaiter's namespace, or lower the requests of the scan pod in the settings.",
-            Self::PodRejected(_) => "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace.",
+            Self::PodRejected(_) => {
+                "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace."
+            }
             Self::InspectorImage(_) => "Check smartstate.inspector_image in the settings and that the nodes can reach its registry.",
             Self::PodConfig(_) => "Read the pod's events on the task's page.",
             Self::OutOfMemory(_) => "Raise smartstate.memory_limit in the settings, then retry.",
@@ -158,7 +162,9 @@ fn inspector_advice(code: FailureCode) -> &'static str {
         FailureCode::ImageNotFound => "The registry has no such image (any more). Push it again, or replace the workloads that use it.",
         FailureCode::AccessDenied => "Give the workload that uses the image a pull secret which the registry accepts, then retry.",
         FailureCode::RegistryUnreachable => "Check that the registry runs and that pods of Tidewaiter's namespace can reach it, then retry.",
-        FailureCode::RegistryTls => "Name the registry's certificate authority in smartstate.registry_ca_file, or the registry in smartstate.plain_http_registries.",
+        FailureCode::RegistryTls => {
+            "Name the registry's certificate authority in smartstate.registry_ca_file, or the registry in smartstate.plain_http_registries."
+        }
         FailureCode::RateLimited => "The registry limits pulls. Retry later, or give the workload a pull secret with a higher limit.",
         FailureCode::BadImage => "The image does not match its own digests or is malformed. Build and push it again; do not run it.",
         FailureCode::NoPlatform => "The image has no variant for the node's platform. Build one.",

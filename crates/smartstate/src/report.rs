@@ -90,7 +90,12 @@ fn clean(report: &mut InspectionReport) {
         cut(&mut package.summary, LINE);
     }
     let mut seen = vec![];
-    report.layers.retain(|layer| !seen.contains(&layer.layer) && { seen.push(layer.layer); true });
+    report.layers.retain(|layer| {
+        !seen.contains(&layer.layer) && {
+            seen.push(layer.layer);
+            true
+        }
+    });
     report.layers.iter_mut().for_each(clean_layer);
     cut_all(&mut report.warnings, LINE);
 }
@@ -175,8 +180,7 @@ impl Failed {
 
     /// `152 rules failed: 3 high, 149 low`.
     fn sentence(&self) -> String {
-        let by_severity =
-            [(self.critical, "critical"), (self.high, "high"), (self.medium, "medium"), (self.low, "low"), (self.unknown, "of unknown severity")];
+        let by_severity = [(self.critical, "critical"), (self.high, "high"), (self.medium, "medium"), (self.low, "low"), (self.unknown, "of unknown severity")];
         let parts: Vec<String> = by_severity.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
         match self.total() {
             0 => "No rule failed".into(),

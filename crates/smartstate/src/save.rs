@@ -65,7 +65,14 @@ pub(crate) async fn save(
 }
 
 /// First of all, so that the row stays locked until the commit and nobody can take the scan meanwhile.
-async fn close(conn: &mut PgConnection, ctx: &SmartState, scan: &Scan, report: &InspectionReport, verdict: &Verdict, evidence: &Evidence) -> anyhow::Result<bool> {
+async fn close(
+    conn: &mut PgConnection,
+    ctx: &SmartState,
+    scan: &Scan,
+    report: &InspectionReport,
+    verdict: &Verdict,
+    evidence: &Evidence,
+) -> anyhow::Result<bool> {
     let layers = report.layers.iter().map(|layer| (layer.layer.as_str().to_owned(), Value::from(layer.duration_ms)));
     let mut timings: serde_json::Map<String, Value> = layers.collect();
     timings.insert("pull".into(), report.timings.pull_ms.into());

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// Not yet; the text says what it waits for, and `no_room` that the scheduler finds no node.
-    Coming { waits_for: String, no_room: bool },
+    Coming {
+        waits_for: String,
+        no_room: bool,
+    },
     Running,
     /// It will not become better.
     Over(Reason),
@@ -70,9 +73,7 @@ fn waiting(container: &ContainerStatus) -> Sight {
     let (reason, message) = (text(state.and_then(|s| s.reason.as_ref())), text(state.and_then(|s| s.message.as_ref())));
     match reason.as_str() {
         // The first failure may pass; with BackOff the node has tried again and failed again.
-        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
-            Sight::Over(Reason::InspectorImage(joined(&reason, &message)))
-        }
+        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => Sight::Over(Reason::InspectorImage(joined(&reason, &message))),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Sight::Over(Reason::PodConfig(joined(&reason, &message))),
         "" => coming("the node"),
         "ContainerCreating" | "PodInitializing" => coming("its container is being made"),

@@ -43,14 +43,21 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let request = request::current();
         let (status, title, text, advice) = match self {
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, "Not found", format!("{what} is not here (any more)."), "It may have been removed, or the address is mistyped."),
+            Self::NotFound(what) => {
+                (StatusCode::NOT_FOUND, "Not found", format!("{what} is not here (any more)."), "It may have been removed, or the address is mistyped.")
+            }
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, "Not allowed", text, "An administrator can give your role this permission."),
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, "That did not work", text, "Go back, correct it and try again."),
             Self::Conflict(text) => (StatusCode::CONFLICT, "Not possible now", text, ""),
             Self::Internal(error) => {
                 tracing::error!(request_id = request.id, error = format!("{error:#}"), "a request failed");
                 let text = "Tidewaiter could not answer this request.".to_owned();
-                (StatusCode::INTERNAL_SERVER_ERROR, "Something broke", text, "Try again. If it stays, the server's log tells more under the request number below.")
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Something broke",
+                    text,
+                    "Try again. If it stays, the server's log tells more under the request number below.",
+                )
             }
         };
         let page = ErrorPage { title, text, advice, request_id: request.id, theme: request.theme };

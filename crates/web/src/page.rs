@@ -137,7 +137,9 @@ impl Theme {
         match CookieJar::from_headers(headers).get(THEME).map(Cookie::value) {
             Some("dark") => Self::Dark,
             Some("light") => Self::Light,
-            _ => Self::System { dark: headers.get("sec-ch-prefers-color-scheme").is_some_and(|value| value.as_bytes().ends_with(b"dark") || value == "\"dark\"") },
+            _ => Self::System {
+                dark: headers.get("sec-ch-prefers-color-scheme").is_some_and(|value| value.as_bytes().ends_with(b"dark") || value == "\"dark\""),
+            },
         }
     }
 

@@ -26,9 +26,10 @@ pub async fn provider_name(conn: &mut PgConnection, list: &mut List) -> Result<(
         list.name_chip("provider", name);
     }
     if let Some(id) = list.filter_id("image")
-        && let Some(name) = sqlx::query_scalar!(r#"SELECT name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "name!" FROM container_images WHERE id = $1"#, id)
-            .fetch_optional(&mut *conn)
-            .await?
+        && let Some(name) =
+            sqlx::query_scalar!(r#"SELECT name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "name!" FROM container_images WHERE id = $1"#, id)
+                .fetch_optional(&mut *conn)
+                .await?
     {
         list.name_chip("image", name);
     }

@@ -24,7 +24,8 @@ pub fn current() -> Current {
 }
 
 /// Everything from ourselves and nothing inline; frames only ours (the HTML report of oscap); nobody may frame us.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+pub const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// Gives the request an id and the response its headers; a handler's own header of the same name stays.
 pub async fn surround(request: Request, next: Next) -> Response {

@@ -5,11 +5,11 @@ use crate::error::{Error, Result};
 use crate::page::{Flash, Page, Theme, local};
 use access::{LoginError, Permission, Session, User};
 use askama::Template;
+use axum::Form;
 use axum::body::Body;
 use axum::extract::{self, ConnectInfo, FromRequest, FromRequestParts, Multipart, Request};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::Form;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
 use http::request::Parts;
@@ -219,7 +219,8 @@ pub async fn log_in(extract::State(state): extract::State<State>, parts: Parts, 
     let mut conn = state.pool.acquire().await?;
     match access::login(&mut conn, &state.clock, &form.userid, &form.password, &address).await {
         Ok(login) => {
-            let session = Cookie::build((SESSION, login.session_token)).path("/").http_only(true).same_site(SameSite::Lax).secure(state.settings.secure_cookies);
+            let session =
+                Cookie::build((SESSION, login.session_token)).path("/").http_only(true).same_site(SameSite::Lax).secure(state.settings.secure_cookies);
             Ok((CookieJar::new().add(session), Redirect::to(local(&form.next))).into_response())
         }
         Err(LoginError::Wrong) => again(StatusCode::UNAUTHORIZED, "User or password is wrong.".to_owned()),

@@ -99,7 +99,8 @@ async fn each_session_has_a_form_token_of_its_own_and_the_table_holds_no_cookie(
     let mut sessions = vec![];
     for _ in 0..2 {
         let token = login(&mut conn, &clock, "admin", RIGHT, "::1").await.unwrap().session_token;
-        let stored: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sessions WHERE token_sha256 = $1").bind(token.as_bytes()).fetch_one(&mut *conn).await.unwrap();
+        let stored: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM sessions WHERE token_sha256 = $1").bind(token.as_bytes()).fetch_one(&mut *conn).await.unwrap();
         assert_eq!(stored, 0);
         sessions.push(session::find(&mut conn, &clock, &token, LIMITS).await.unwrap().unwrap());
     }

@@ -152,7 +152,10 @@ async fn oval_definitions_are_evaluated_and_judged_by_their_class() {
     let report = evaluate(&request, &bench.target).await;
     assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
     let rule = |id: &str| report.rules.iter().find(|rule| rule.rule_id == format!("oval:com.example.image:def:{id}")).unwrap();
-    assert_eq!((rule("1").outcome, rule("8").outcome, rule("900003").outcome, rule("900001").outcome), (Outcome::Fail, Outcome::Pass, Outcome::Pass, Outcome::Fail));
+    assert_eq!(
+        (rule("1").outcome, rule("8").outcome, rule("900003").outcome, rule("900001").outcome),
+        (Outcome::Fail, Outcome::Pass, Outcome::Pass, Outcome::Fail)
+    );
     assert_eq!(rule("2").severity, Severity::Critical);
     assert_eq!(rule("1").fix, "Upgrade bash to 5.2.15-2 or later.");
     assert!(report.has_arf && report.has_html, "{}", report.html_reason);
@@ -252,7 +255,8 @@ async fn distroless_images_are_checked_for_the_packages_of_their_status_d() {
     let bash = status.split("\n\n").find(|stanza| stanza.starts_with("Package: bash\n")).unwrap();
     fs::remove_file(dpkg.join("status")).unwrap();
     fs::create_dir(dpkg.join("status.d")).unwrap();
-    fs::write(dpkg.join("status.d/bash"), bash.lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    fs::write(dpkg.join("status.d/bash"), bash.lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\n")).collect::<String>())
+        .unwrap();
     bench.target.package_database = crate::packages::read(&bench.target.root).0;
     let outcomes = outcomes(&evaluate(&bench.sample(), &bench.target).await);
     assert_eq!((outcomes["cve-2099-0001"], outcomes["cve-2099-0002"]), (Outcome::Fail, Outcome::Pass));
@@ -280,7 +284,8 @@ async fn an_evaluation_that_takes_too_long_is_ended_and_leaves_nothing_behind() 
     assert_eq!((report.state, report.reason.as_str()), (LayerState::Failed, "OpenSCAP did not end within 2 seconds and was stopped."));
     assert!(report.duration_ms < 20_000);
     let root = bench.target.root.to_string_lossy().into_owned();
-    let left = || fs::read_dir("/proc").unwrap().flatten().any(|p| fs::read(p.path().join("environ")).is_ok_and(|env| String::from_utf8_lossy(&env).contains(&root)));
+    let left =
+        || fs::read_dir("/proc").unwrap().flatten().any(|p| fs::read(p.path().join("environ")).is_ok_and(|env| String::from_utf8_lossy(&env).contains(&root)));
     let ended = tokio::time::timeout(std::time::Duration::from_secs(5), async {
         while left() {
             tokio::task::yield_now().await;

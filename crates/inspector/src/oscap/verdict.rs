@@ -67,10 +67,8 @@ fn refusal(request: &Request, stderr: &str) -> String {
 
 /// What a person should know of an evaluation that worked: checks that OpenSCAP cannot make on images.
 pub(super) fn warnings(stderr: &str) -> String {
-    let probes: BTreeSet<&str> = stderr
-        .lines()
-        .filter_map(|line| line.split_once("offline mode is not supported by ")?.1.split_once(" probe").map(|(name, _)| name))
-        .collect();
+    let probes: BTreeSet<&str> =
+        stderr.lines().filter_map(|line| line.split_once("offline mode is not supported by ")?.1.split_once(" probe").map(|(name, _)| name)).collect();
     match probes.len() {
         0 => String::new(),
         _ => format!("OpenSCAP cannot look at these on an image, so rules that need them do not apply: {}.", probes.into_iter().collect::<Vec<_>>().join(", ")),

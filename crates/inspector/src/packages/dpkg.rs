@@ -81,9 +81,10 @@ fn add(packages: &mut Vec<Package>, bytes: &[u8], path: &str, needs_status: bool
                 return Err(Unreadable::new(path, format!("line {} continues nothing", number + 1)));
             }
         } else {
-            let (name, value) = line.split_once(':').filter(|(name, _)| is_word(name)).ok_or_else(|| {
-                Unreadable::new(path, format!("line {} is not of the form \"Field: value\"", number + 1))
-            })?;
+            let (name, value) = line
+                .split_once(':')
+                .filter(|(name, _)| is_word(name))
+                .ok_or_else(|| Unreadable::new(path, format!("line {} is not of the form \"Field: value\"", number + 1)))?;
             stanza.0.insert(name.to_ascii_lowercase(), clean(value));
         }
         if packages.len() > MAX_PACKAGES {

@@ -394,5 +394,6 @@ fn metadata(path: &Path) -> Result<Option<Metadata>, Refusal> {
 /// The name or the target is at fault, not the storage.
 fn is_of_the_name(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);
-    error.kind() == ErrorKind::InvalidInput || matches!(code, Some(Errno::ENAMETOOLONG | Errno::EINVAL | Errno::ELOOP | Errno::EMLINK | Errno::ENOENT | Errno::ENOTDIR | Errno::EILSEQ))
+    error.kind() == ErrorKind::InvalidInput
+        || matches!(code, Some(Errno::ENAMETOOLONG | Errno::EINVAL | Errno::ELOOP | Errno::EMLINK | Errno::ENOENT | Errno::ENOTDIR | Errno::EILSEQ))
 }

@@ -11,7 +11,12 @@ use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Adds the images (and their registries) that are not there; brings back those that were archived. Gives the new ones.
-pub(super) async fn save<'a>(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, images: impl Iterator<Item = &'a Image>) -> anyhow::Result<Vec<ImageId>> {
+pub(super) async fn save<'a>(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    provider: ProviderId,
+    images: impl Iterator<Item = &'a Image>,
+) -> anyhow::Result<Vec<ImageId>> {
     let images = distinct(images);
     if images.is_empty() {
         return Ok(Vec::new());

@@ -38,11 +38,17 @@ pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
 /// The uids of those that the tables have in this version or a newer one: in a full refresh nearly all, and not worth sending.
 async fn up_to_date(conn: &mut PgConnection, provider: ProviderId, rows: &[Pod]) -> anyhow::Result<HashSet<String>> {
     let uids: Vec<String> = rows.iter().map(|pod| pod.uid.clone()).collect();
-    let stored = sqlx::query!("SELECT uid, resource_version, archived_at IS NOT NULL AS \"gone!\" FROM pods WHERE provider_id = $1 AND uid = ANY($2)", provider.0, &uids)
-        .fetch_all(conn)
-        .await?;
+    let stored = sqlx::query!(
+        "SELECT uid, resource_version, archived_at IS NOT NULL AS \"gone!\" FROM pods WHERE provider_id = $1 AND uid = ANY($2)",
+        provider.0,
+        &uids
+    )
+    .fetch_all(conn)
+    .await?;
     let stored: HashMap<String, (i64, bool)> = stored.into_iter().map(|row| (row.uid, (row.resource_version, row.gone))).collect();
-    let known = |pod: &&Pod| stored.get(&pod.uid).is_some_and(|(version, gone)| *version > pod.resource_version || (*version == pod.resource_version && *gone == pod.gone));
+    let known = |pod: &&Pod| {
+        stored.get(&pod.uid).is_some_and(|(version, gone)| *version > pod.resource_version || (*version == pod.resource_version && *gone == pod.gone))
+    };
     Ok(rows.iter().filter(known).map(|pod| pod.uid.clone()).collect())
 }
 

@@ -71,7 +71,8 @@ pub(super) fn installed(roots: &[&str]) -> Vec<(u32, PathBuf)> {
     for root in roots.iter().map(Path::new) {
         let (Some(parent), Some(name)) = (root.parent(), root.file_name().and_then(|name| name.to_str())) else { continue };
         let inside = list(root).into_iter().filter_map(|dir| Some((dir.file_name()?.to_str()?.parse().ok()?, dir.join("bin"))));
-        let beside = list(parent).into_iter().filter_map(|dir| Some((dir.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?, dir.join("bin"))));
+        let beside =
+            list(parent).into_iter().filter_map(|dir| Some((dir.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?, dir.join("bin"))));
         found.extend(inside.chain(beside));
         if roots.first() == Some(&"/usr/lib/postgresql") {
             found.push((0, PathBuf::from("/usr/bin")));
@@ -95,7 +96,10 @@ pub(super) fn matching(bins: &[(u32, PathBuf)], dir: &Path) -> anyhow::Result<Pa
     // 0: programs in /usr/bin, whose version only they know; they refuse data of another.
     match bins.iter().find(|(found, _)| *found == version || *found == 0) {
         Some((_, bin)) => Ok(bin.clone()),
-        None => bail!("the data in {} is of Postgres {version}, but only Postgres {newest} is installed. Install postgresql-{version}, or move the data by pg_upgrade", dir.display()),
+        None => bail!(
+            "the data in {} is of Postgres {version}, but only Postgres {newest} is installed. Install postgresql-{version}, or move the data by pg_upgrade",
+            dir.display()
+        ),
     }
 }
 

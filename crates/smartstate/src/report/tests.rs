@@ -89,8 +89,7 @@ fn what_a_hostile_image_puts_into_a_report_is_made_harmless() {
     hostile.packages[0].name = "a\0b".into();
     hostile.packages[1].name = "ü".repeat(10_000);
     hostile.config.env = vec!["X=\0".into(); 10_000];
-    hostile.layers[0].rules[0].identifiers =
-        vec![scap::report::Identifier { system: String::new(), text: "CVE-1".into(), href: "javascript:alert(1)".into() }];
+    hostile.layers[0].rules[0].identifiers = vec![scap::report::Identifier { system: String::new(), text: "CVE-1".into(), href: "javascript:alert(1)".into() }];
     hostile.layers.push(layer(Layer::Benchmark, LayerState::Evaluated, vec![]));
     let clean = read(&packed(&hostile), &scan(7)).unwrap();
     assert_eq!(clean.packages[0].name, "ab");

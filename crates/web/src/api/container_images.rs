@@ -105,7 +105,12 @@ pub(super) async fn show(
 }
 
 /// `POST /api/container_images` with `{"action": "scan", "resources": [{"id": …} | {"href": …}]}`: one task for all of them.
-pub(super) async fn act_on_many(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, bytes: axum::body::Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn act_on_many(
+    state: axum::extract::State<State>,
+    caller: Caller,
+    headers: HeaderMap,
+    bytes: axum::body::Bytes,
+) -> Result<Json<Value>, ApiError> {
     let request = body::read(&bytes)?;
     body::expect_action(&request, &["scan"])?;
     let ids = body::resources(&request, &IMAGES)?;

@@ -38,12 +38,9 @@ impl ApiError {
     fn parts(&self) -> (StatusCode, &'static str, &'static str, String) {
         match self {
             Self::Unauthorized(text) => (StatusCode::UNAUTHORIZED, "unauthorized", "Api::AuthenticationError", text.clone()),
-            Self::Throttled(secs) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "Api::ThrottledError",
-                format!("Too many failed logins. Try again in {secs} seconds."),
-            ),
+            Self::Throttled(secs) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Api::ThrottledError", format!("Too many failed logins. Try again in {secs} seconds."))
+            }
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, "forbidden", "Api::ForbiddenError", text.clone()),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, "not_found", "Api::NotFoundError", text.clone()),
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, "bad_request", "Api::BadRequestError", text.clone()),

@@ -33,7 +33,10 @@ fn list_parameters() -> Value {
     json!([
         query("expand", "`resources`: whole resources instead of their addresses"),
         query("attributes", "attributes beyond the default ones, joined by commas"),
-        query("filter[]", "name='value'; operators = != < <= > >= =~ !~; % and * are wildcards, [a,b] is a list, NULL; `or ` in front joins by OR; may be repeated"),
+        query(
+            "filter[]",
+            "name='value'; operators = != < <= > >= =~ !~; % and * are wildcards, [a,b] is a list, NULL; `or ` in front joins by OR; may be repeated"
+        ),
         query("sort_by", "attributes, joined by commas"),
         query("sort_order", "`asc` or `desc`"),
         query("sort_options", "`ignore_case`"),
@@ -60,7 +63,8 @@ fn action(summary: &str, answer: &str) -> Value {
 }
 
 fn paths(collection: &Collection, on_many: Option<&str>, on_one: &str) -> [(String, Value); 2] {
-    let mut many = json!({"get": {"summary": format!("List {}", collection.name), "parameters": list_parameters(), "responses": answers(content("Collection"))}});
+    let mut many =
+        json!({"get": {"summary": format!("List {}", collection.name), "parameters": list_parameters(), "responses": answers(content("Collection"))}});
     if let Some(summary) = on_many {
         many["post"] = action(summary, "Results");
     }
@@ -77,7 +81,11 @@ fn paths(collection: &Collection, on_many: Option<&str>, on_one: &str) -> [(Stri
 pub(super) async fn document() -> Json<Value> {
     let mut all = Map::new();
     all.insert("/api".into(), json!({"get": {"summary": "Who calls, and the collections", "responses": {"200": {"description": "done"}}}}));
-    all.extend(paths(&PROVIDERS, Some("`create` (name, kind, kubeconfig | endpoint + credentials.auth_key + certificate_authority) or `refresh`"), "`refresh` or `delete`"));
+    all.extend(paths(
+        &PROVIDERS,
+        Some("`create` (name, kind, kubeconfig | endpoint + credentials.auth_key + certificate_authority) or `refresh`"),
+        "`refresh` or `delete`",
+    ));
     all.extend(paths(&IMAGES, Some("`scan` of all `resources`: one task"), "`scan`: answers with the task"));
     all.extend(paths(&TASKS, None, "`cancel`"));
     let result = json!({"type": "object", "properties": {

@@ -72,7 +72,12 @@ pub(super) async fn show(
 }
 
 /// `POST /api/providers`: a resource (or `{"action": "create", "resource": {…}}`) is created; `{"action": "refresh", "resources": […]}` refreshes.
-pub(super) async fn act_on_many(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, bytes: axum::body::Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn act_on_many(
+    state: axum::extract::State<State>,
+    caller: Caller,
+    headers: HeaderMap,
+    bytes: axum::body::Bytes,
+) -> Result<Json<Value>, ApiError> {
     caller.must(Permission::ManageProviders)?;
     let request = body::read(&bytes)?;
     match request["action"].as_str().unwrap_or("create") {
@@ -119,7 +124,9 @@ pub(super) async fn act_on_one(
             let mut tx = state.pool.begin().await?;
             provider::delete(&mut tx, ProviderId(id)).await?;
             tx.commit().await?;
-            Ok(Json(json!({"success": true, "message": format!("Provider {id} is deleted"), "href": format!("{}{}", host(&headers), PROVIDERS.path(&id.to_string()))})))
+            Ok(Json(
+                json!({"success": true, "message": format!("Provider {id} is deleted"), "href": format!("{}{}", host(&headers), PROVIDERS.path(&id.to_string()))}),
+            ))
         }
     }
 }

@@ -268,7 +268,9 @@ async fn scan_selected(visit: Visit, extract::State(state): extract::State<State
 async fn scan(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     visit.must(Permission::ScanImages)?;
     let mut tx = state.pool.begin().await?;
-    let known = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM container_images WHERE id = $1 AND archived_at IS NULL) AS "known!""#, id).fetch_one(&mut *tx).await?;
+    let known = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM container_images WHERE id = $1 AND archived_at IS NULL) AS "known!""#, id)
+        .fetch_one(&mut *tx)
+        .await?;
     if !known {
         return Err(Error::NotFound("This image"));
     }

@@ -6,11 +6,11 @@ use crate::pages::containers::{Counts, count_all};
 use crate::session::Visit;
 use crate::{State, show};
 use askama::Template;
+use axum::Form;
 use axum::Router;
 use axum::extract;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::Form;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -52,7 +52,13 @@ struct Failures {
 impl Failures {
     /// Key, word and number of each severity, worst first.
     fn rows(&self) -> [(&'static str, &'static str, i64); 5] {
-        [("critical", "Critical", self.critical), ("high", "High", self.high), ("medium", "Medium", self.medium), ("low", "Low", self.low), ("unknown", "Unknown", self.unknown)]
+        [
+            ("critical", "Critical", self.critical),
+            ("high", "High", self.high),
+            ("medium", "Medium", self.medium),
+            ("low", "Low", self.low),
+            ("unknown", "Unknown", self.unknown),
+        ]
     }
 
     /// The largest number, for the bars; at least 1.

@@ -52,7 +52,8 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
     let scan = head.scan_id.unwrap_or(-1);
     let rows = read(&mut conn, &mut list, scan).await?;
     let count = count(&mut conn, &list, scan).await?;
-    let unreadable = sqlx::query_scalar!("SELECT package_database ->> 'reason' FROM inspections WHERE digest = $1", head.digest).fetch_optional(&mut *conn).await?;
+    let unreadable =
+        sqlx::query_scalar!("SELECT package_database ->> 'reason' FROM inspections WHERE digest = $1", head.digest).fetch_optional(&mut *conn).await?;
     let page = visit
         .page("images", format!("Packages of {}", head.title()))
         .crumb("Container Images", "/images")

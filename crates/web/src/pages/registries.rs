@@ -65,7 +65,10 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     .fetch_one(&mut *conn)
     .await?;
     provider_name(&mut conn, &mut list).await?;
-    respond(&visit, &ListPage { page: visit.page("registries", "Image Registries").live("container_images inspections"), list, rows, count: show::bounded(count) })
+    respond(
+        &visit,
+        &ListPage { page: visit.page("registries", "Image Registries").live("container_images inspections"), list, rows, count: show::bounded(count) },
+    )
 }
 
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use sqlx::PgConnection;
 /// How many scans the history shows.
 const HISTORY: i64 = 100;
 /// The report of oscap needs its own inline script and style; it runs in a sandbox without our origin and reaches nothing.
-const REPORT_POLICY: &str = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'";
+const REPORT_POLICY: &str =
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'";
 /// The largest document that is unpacked for a reader.
 const DOCUMENT_BYTES: u64 = 1 << 30;
 

@@ -188,7 +188,11 @@ async fn cancel_selected(visit: Visit, extract::State(state): extract::State<Sta
     let asked = queue::task::request_cancel(&mut tx, &state.clock, &ids).await?;
     tx.commit().await?;
     let back = if is_all(&list) { "/tasks?tab=all" } else { "/tasks?tab=my" };
-    let flash = if asked == 0 { Flash::warning("Nothing to cancel: none of the selected tasks was open.") } else { Flash::success(format!("Cancellation of {asked} {} requested.", plural(asked))) };
+    let flash = if asked == 0 {
+        Flash::warning("Nothing to cancel: none of the selected tasks was open.")
+    } else {
+        Flash::success(format!("Cancellation of {asked} {} requested.", plural(asked)))
+    };
     Ok(redirect(back, flash))
 }
 
@@ -201,7 +205,8 @@ async fn cancel(visit: Visit, extract::State(state): extract::State<State>, Path
     let mut tx = state.pool.begin().await?;
     let asked = queue::task::request_cancel(&mut tx, &state.clock, &[TaskId(id)]).await?;
     tx.commit().await?;
-    let flash = if asked == 0 { Flash::warning("The task is finished, or its cancellation was requested before.") } else { Flash::success("Cancellation requested.") };
+    let flash =
+        if asked == 0 { Flash::warning("The task is finished, or its cancellation was requested before.") } else { Flash::success("Cancellation requested.") };
     Ok(redirect(&format!("/tasks/{id}"), flash))
 }
 

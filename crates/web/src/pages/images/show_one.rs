@@ -1,10 +1,10 @@
 //! The summary of one image.
 
 use super::no_server;
+use crate::State;
 use crate::error::{Error, Result};
 use crate::page::{Page, respond};
 use crate::session::Visit;
-use crate::State;
 use crate::show;
 use askama::Template;
 use axum::extract::{self, Path};
@@ -104,7 +104,13 @@ impl Inspection {
 
     /// Severity and count of failed rules, worst first.
     fn by_severity(&self) -> [(&'static str, i32); 5] {
-        [("critical", self.failed_critical), ("high", self.failed_high), ("medium", self.failed_medium), ("low", self.failed_low), ("unknown", self.failed_unknown)]
+        [
+            ("critical", self.failed_critical),
+            ("high", self.failed_high),
+            ("medium", self.failed_medium),
+            ("low", self.failed_low),
+            ("unknown", self.failed_unknown),
+        ]
     }
 }
 

@@ -66,7 +66,11 @@ impl Typed {
 
     fn connection(&self) -> Result<Connection, ConnectError> {
         let context = Some(self.context.as_str()).filter(|context| !context.is_empty());
-        if self.by_kubeconfig() { Connection::from_kubeconfig(&self.kubeconfig, context) } else { Connection::from_token(&self.endpoint, &self.token, &self.ca) }
+        if self.by_kubeconfig() {
+            Connection::from_kubeconfig(&self.kubeconfig, context)
+        } else {
+            Connection::from_token(&self.endpoint, &self.token, &self.ca)
+        }
     }
 }
 
@@ -122,7 +126,8 @@ pub async fn create(visit: Visit, extract::State(state): extract::State<State>, 
     match provider::create(&mut tx, &state.clock, &state.sealer, &visit.user.userid, &new).await {
         Ok((id, task)) => {
             tx.commit().await?;
-            let flash = Flash::success(format!("{} was added. Its inventory is being read now.", typed.name)).link("Follow the refresh", format!("/tasks/{task}"));
+            let flash =
+                Flash::success(format!("{} was added. Its inventory is being read now.", typed.name)).link("Follow the refresh", format!("/tasks/{task}"));
             Ok(redirect(&format!("/providers/{id}"), flash))
         }
         Err(SaveError::Name(problem)) => form_page(&visit, None, typed, Check::NameIsWrong(problem)),

@@ -10,7 +10,7 @@ use axum::extract::{self, Path};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use model::ids::TaskId;
-use queue::task::{Task, TaskEvent, TaskState, TaskStatus, TargetKind};
+use queue::task::{TargetKind, Task, TaskEvent, TaskState, TaskStatus};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -113,7 +113,9 @@ pub async fn show_one(visit: Visit, extract::State(state): extract::State<State>
     let mut conn = state.pool.acquire().await?;
     let task = queue::task::find(&mut conn, TaskId(id)).await?.ok_or(Error::NotFound("This task"))?;
     let parent = match task.parent {
-        Some(TaskId(parent)) => sqlx::query_scalar!("SELECT name FROM tasks WHERE id = $1", parent).fetch_optional(&mut *conn).await?.map(|name| (parent, name)),
+        Some(TaskId(parent)) => {
+            sqlx::query_scalar!("SELECT name FROM tasks WHERE id = $1", parent).fetch_optional(&mut *conn).await?.map(|name| (parent, name))
+        }
         None => None,
     };
     let mut page = visit.page("tasks", &task.name).crumb("Tasks", "/tasks?tab=all").live("tasks scans");
@@ -167,8 +169,12 @@ async fn scan(conn: &mut PgConnection, task: i64) -> Result<Option<Scan>> {
 async fn target(conn: &mut PgConnection, task: &Task) -> Result<Option<String>> {
     let Some(id) = task.target_id else { return Ok(None) };
     Ok(match task.target_kind {
-        TargetKind::Provider => sqlx::query_scalar!("SELECT id FROM providers WHERE id = $1", id).fetch_optional(conn).await?.map(|id| format!("/providers/{id}")),
-        TargetKind::ContainerImage => sqlx::query_scalar!("SELECT id FROM container_images WHERE id = $1", id).fetch_optional(conn).await?.map(|id| format!("/images/{id}")),
+        TargetKind::Provider => {
+            sqlx::query_scalar!("SELECT id FROM providers WHERE id = $1", id).fetch_optional(conn).await?.map(|id| format!("/providers/{id}"))
+        }
+        TargetKind::ContainerImage => {
+            sqlx::query_scalar!("SELECT id FROM container_images WHERE id = $1", id).fetch_optional(conn).await?.map(|id| format!("/images/{id}"))
+        }
         TargetKind::None => None,
     })
 }
