@@ -48,11 +48,11 @@ async fn a_refresh_lists_every_image_once_with_the_digest_the_cluster_reports(po
     space.run("one", &alpine).await;
     space.run("two", &alpine).await;
     space.run("pinned", &format!("{}/samples/alpine@{PINNED}", cluster::registry())).await;
-    eventually("both pods report their image", SOON * 2, || async {
+    eventually("both pods report their image", SOON * 4, || async {
         (space.pods().list(&Default::default()).await.unwrap().items.len() == 3 && !digests_by_repository(&space).await.is_empty()).then_some(())
     })
     .await;
-    eventually("the second pod reports its image too", SOON * 2, || async {
+    eventually("the second pod reports its image too", SOON * 4, || async {
         let pods = space.pods().list(&Default::default()).await.unwrap();
         let reported = pods
             .items
