@@ -54,7 +54,8 @@ impl Collection {
         let mut chosen: Vec<_> = self.attributes.iter().filter(|attribute| attribute.default).collect();
         for name in names {
             let attribute = self.attribute(name)?;
-            if !chosen.iter().any(|other| other.name == attribute.name) {
+            // The id stands in every resource, as a text.
+            if attribute.name != "id" && !chosen.iter().any(|other| other.name == attribute.name) {
                 chosen.push(attribute);
             }
         }

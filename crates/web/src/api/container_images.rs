@@ -27,6 +27,7 @@ pub(crate) const IMAGES: Collection = Collection {
     base: "i.archived_at IS NULL",
     id: "i.id",
     attributes: &[
+        Attribute { name: "id", sql: "i.id", kind: Kind::Integer, default: false },
         plain("name", "i.name", Kind::Text),
         plain("tag", "i.tag", Kind::Text),
         plain("digest", "i.digest", Kind::Text),

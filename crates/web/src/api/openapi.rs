@@ -21,7 +21,7 @@ fn resource(collection: &Collection) -> Value {
     let mut properties = Map::new();
     properties.insert("href".into(), json!({"type": "string", "format": "uri"}));
     properties.insert("id".into(), json!({"type": "string"}));
-    properties.extend(collection.attributes.iter().map(|attribute| (attribute.name.to_owned(), schema(attribute))));
+    properties.extend(collection.attributes.iter().filter(|attribute| attribute.name != "id").map(|attribute| (attribute.name.to_owned(), schema(attribute))));
     json!({"type": "object", "required": ["href", "id"], "properties": properties})
 }
 

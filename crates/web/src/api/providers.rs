@@ -24,6 +24,7 @@ pub(crate) const PROVIDERS: Collection = Collection {
     base: "TRUE",
     id: "p.id",
     attributes: &[
+        Attribute { name: "id", sql: "p.id", kind: Kind::Integer, default: false },
         plain("name", "p.name", Kind::Text),
         plain(
             "type",

@@ -22,6 +22,7 @@ pub(crate) const TASKS: Collection = Collection {
     base: "TRUE",
     id: "t.id",
     attributes: &[
+        Attribute { name: "id", sql: "t.id", kind: Kind::Integer, default: false },
         plain("name", "t.name", Kind::Text),
         plain("state", "INITCAP(t.state)", Kind::Text),
         plain("status", "INITCAP(COALESCE(t.status, 'ok'))", Kind::Text),
