@@ -76,7 +76,7 @@ impl<R: Read> Archive<R> {
         loop {
             self.skip()?;
             let Some(header) = self.header()? else { return Ok(None) };
-            self.enter(header.entry_size()?)?;
+            self.enter(told(&header.as_old().size, || header.entry_size())?)?;
             match header.entry_type() {
                 EntryType::GNULongName => long_path = Some(self.name()?),
                 EntryType::GNULongLink => long_link = Some(self.name()?),
@@ -93,13 +93,14 @@ impl<R: Read> Archive<R> {
         if let Some(size) = number("size")? {
             self.enter(size)?;
         }
+        let old = header.as_old();
         let mut entry = Entry {
             kind: header.entry_type(),
             path: text("GNU.sparse.name").or_else(|| text("path")).or(path).unwrap_or_else(|| header.path_bytes().into_owned()),
             link: text("linkpath").or(link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
-            mode: header.mode()? & 0o7777,
-            uid: number("uid")?.map_or_else(|| header.uid(), Ok)?,
-            gid: number("gid")?.map_or_else(|| header.gid(), Ok)?,
+            mode: told(&old.mode, || header.mode())? & 0o7777,
+            uid: number("uid")?.map_or_else(|| told(&old.uid, || header.uid()), Ok)?,
+            gid: number("gid")?.map_or_else(|| told(&old.gid, || header.gid()), Ok)?,
             size: self.content,
             sparse: None,
             has_capabilities: records.contains_key(&b"SCHILY.xattr.security.capability"[..]),
@@ -261,6 +262,11 @@ fn check_segments(entry: &Entry, content: u64) -> io::Result<()> {
         sum += length;
     }
     if sum > content { Err(damaged("a sparse file's pieces are not all there")) } else { Ok(()) }
+}
+
+/// A number of a header; fields left empty count as zero, as everybody reads them.
+fn told<T: Default>(field: &[u8], read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(T::default()) } else { read() }
 }
 
 fn decimal(digits: &[u8]) -> io::Result<u64> {
