@@ -1,0 +1,268 @@
+//! The interface over HTTP: who gets in, what every page shows, what a form changes.
+
+mod support;
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use sqlx::PgPool;
+use std::time::Duration;
+use support::{Browser, PASSWORD, inventory};
+use tower::ServiceExt;
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn who_is_not_logged_in_gets_the_login_page_and_then_what_was_asked_for(pool: PgPool) {
+    let mut browser = Browser::new(pool).await;
+    let answer = browser.get("/tasks?tab=all").await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/login?next=%2Ftasks%3Ftab%3Dall"));
+    let page = browser.get(answer.location().to_owned().as_str()).await;
+    assert_eq!(page.attribute("input[name=next]", "value"), "/tasks?tab=all");
+    let wrong = browser.log_in("admin", "nonsense", "/").await;
+    assert_eq!((wrong.status, wrong.texts("[role=alert]")), (StatusCode::UNAUTHORIZED, vec!["User or password is wrong.".to_owned()]));
+    let away = browser.log_in("admin", PASSWORD, "https://example.com/").await;
+    assert_eq!((away.status, away.location()), (StatusCode::SEE_OTHER, "/"));
+    let cookie = away
+        .headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .find(|cookie| cookie.as_bytes().starts_with(b"tidewaiter_session="))
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    assert_eq!(browser.get("/").await.status, StatusCode::OK);
+    let session = browser.cookies.clone();
+    let out = browser.post_from("/", "/logout", &[]).await;
+    assert_eq!(out.location(), "/login");
+    browser.cookies = session;
+    assert_eq!(browser.get("/").await.location(), "/login", "the session ended on the server, not only in the browser");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn failed_logins_are_throttled(pool: PgPool) {
+    let mut browser = Browser::new(pool).await;
+    for _ in 0..5 {
+        assert_eq!(browser.log_in("admin", "nonsense", "/").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let answer = browser.log_in("admin", PASSWORD, "/").await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.headers.contains_key(header::RETRY_AFTER));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_form_without_the_sessions_token_changes_nothing(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    for fields in [&[][..], &[("csrf_token", "")], &[("csrf_token", "guessed")]] {
+        let answer = browser.post("/configuration/server", &[fields, &[("server", "1"), ("role", "smartproxy"), ("on", "false")]].concat()).await;
+        assert_eq!((answer.status, answer.texts("h1")), (StatusCode::FORBIDDEN, vec!["Not allowed".to_owned()]));
+    }
+    let off = "SELECT COUNT(*) FROM server_roles WHERE NOT enabled";
+    assert_eq!(sqlx::query_scalar::<_, i64>(off).fetch_one(&browser.pool).await.unwrap(), 0);
+    let token = browser.token("/").await;
+    let request = Request::post("/configuration/server").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").header("x-csrf-token", token);
+    let answer = browser.send(request.body(Body::from("server=1&role=smartproxy&on=false")).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(sqlx::query_scalar::<_, i64>(off).fetch_one(&browser.pool).await.unwrap(), 1);
+    let page = browser.get(answer.location().to_owned().as_str()).await;
+    assert!(page.texts(".tw-toasts")[0].contains("SmartProxy was switched off on here"));
+    assert!(browser.get("/configuration/server").await.texts(".tw-toasts li").is_empty(), "a message is shown once");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn every_answer_forbids_what_pages_do_not_need(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    for path in ["/", "/login", "/no-such-page", "/projects/99"] {
+        let answer = browser.get(path).await;
+        let policy = answer.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'self'; frame-src 'self'; object-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(
+            (&answer.headers[header::CACHE_CONTROL], &answer.headers[header::X_CONTENT_TYPE_OPTIONS]),
+            (&"no-store".parse().unwrap(), &"nosniff".parse().unwrap())
+        );
+        assert!(!answer.body.contains("style=\"") && !answer.body.contains(" onclick="), "{path} has inline style or script");
+    }
+    let style = browser.get("/").await.attribute("link[rel=stylesheet][href$='app.css']", "href");
+    let style = browser.get(&style).await;
+    assert_eq!((style.status, style.headers[header::CACHE_CONTROL].to_str().unwrap()), (StatusCode::OK, "public, max-age=31536000, immutable"));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn every_page_shows_what_it_is_about(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    let expected = [
+        ("/", ".tw-rows a", "shop/cart:1.2"),
+        ("/help", "h2", "Keys"),
+        ("/providers", "#provider-1", "lab Unreachable Nobody answers."),
+        ("/providers?q=nothing", ".pf-v6-c-empty-state", "Nothing matches"),
+        ("/providers/1", ".pf-v6-c-alert", "Nobody answers."),
+        ("/providers/new", "button[value=validate]", "Validate"),
+        ("/providers/1/delete", ".pf-v6-c-card", "1 projects, 1 nodes, 1 pods, 1 containers and 1 images"),
+        ("/projects", "#project-1", "shop"),
+        ("/projects/1", ".tw-labels", "team=a"),
+        ("/nodes?ready=yes", "#node-1", "node-1 Ready Cordoned lab"),
+        ("/nodes/1", "[aria-label=Conditions]", "KubeletReady"),
+        ("/pods?project=1&node=1&image=1&phase=Running", "#pod-1", "cart-0 Running"),
+        ("/pods?project=1", ".tw-chips", "Project: shop"),
+        ("/pods/1", "[aria-label=Containers]", "cart Terminated"),
+        ("/containers", ".tw-tiles", "1 Container Images"),
+        ("/containers/all?pod=1", "#container-1", "cart Terminated"),
+        ("/containers/1", ".pf-v6-c-description-list", "Exit code 137"),
+        ("/registries", "#registry-1", "registry.example:5000 registry.example 5000 lab 1 1"),
+        ("/registries/1", ".pf-v6-c-card", "registry.example:5000"),
+        ("/tasks?tab=all", "#task-1", "Analysis of 2 images 1 of 2 finished Active"),
+        ("/tasks?tab=my&status=error&period=hour", "#task-2", "Finished: Error"),
+        ("/tasks/1", "[aria-label=Parts]", "Analysis of shop/cart Finished: Error"),
+        ("/tasks/2", ".pf-v6-c-alert", "Check the pull secret. Reason: access_denied"),
+        ("/tasks/2", ".tw-timeline", "Pod started"),
+        ("/tasks/2", ".tw-log", "last words"),
+        ("/configuration/server", ".tw-switches", "SmartState Analysis On"),
+    ];
+    for (path, selector, text) in expected {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {:?}", answer.texts("h1"));
+        assert!(answer.texts(selector).iter().any(|found| found.contains(text)), "{path} {selector}: {text:?} is not in {:?}", answer.texts(selector));
+        assert_eq!(answer.texts("h1").len(), 1, "{path} has one h1");
+    }
+    assert_eq!(browser.get("/tasks?tab=all").await.texts("#task-2").len(), 0, "parts of a bulk task are on its page");
+    for path in ["/providers/9", "/projects/9", "/nodes/9", "/pods/9", "/containers/9", "/registries/9", "/tasks/9", "/nowhere"] {
+        assert_eq!(browser.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let fragment = browser.send(Request::get("/tasks?tab=all").header("hx-request", "true").body(Body::empty()).unwrap()).await;
+    assert!(fragment.body.contains("task-1") && !fragment.body.contains("<html"), "a live page asks for its content alone");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn empty_pages_say_the_next_step(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    for (path, href) in [("/", "/providers/new"), ("/providers", "/providers/new"), ("/pods", "/providers"), ("/nodes", "/providers"), ("/tasks", "/images")] {
+        assert_eq!(browser.get(path).await.attribute(".pf-v6-c-empty-state a", "href"), href, "{path}");
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn pages_of_a_list_hold_every_row_once_in_order_forth_and_back(pool: PgPool) {
+    inventory(&pool).await;
+    sqlx::query("INSERT INTO projects (provider_id, uid, name, created_at, first_seen_at) SELECT 1, 'u' || n, 'same-' || n % 3, NOW() - n * INTERVAL '1 hour', NOW() FROM generate_series(1, 49) n").execute(&pool).await.unwrap();
+    let mut browser = Browser::logged_in(pool).await;
+    for order in ["", "&sort=name&dir=desc", "&sort=created&dir=asc", "&sort=created&dir=desc"] {
+        let mut page = browser.get(&format!("/projects?per=20{order}")).await;
+        assert_eq!(page.texts("h1"), ["Projects 50"]);
+        let mut forth = vec![rows(&page)];
+        while page.body.contains("rel=\"next\"") {
+            let next = page.attribute("a[rel=next]", "href");
+            page = browser.get(&next).await;
+            forth.push(rows(&page));
+        }
+        let all: Vec<String> = forth.concat();
+        let expected: Vec<String> = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql_order(order)))
+            .fetch_all(&browser.pool)
+            .await
+            .unwrap()
+            .iter()
+            .map(|id| format!("project-{id}"))
+            .collect();
+        assert_eq!(all, expected, "{order}");
+        let mut back = vec![rows(&page)];
+        while page.body.contains("rel=\"prev\"") {
+            let previous = page.attribute("a[rel=prev]", "href");
+            page = browser.get(&previous).await;
+            back.push(rows(&page));
+        }
+        back.reverse();
+        assert_eq!(back, forth, "{order}");
+    }
+}
+
+fn sql_order(order: &str) -> String {
+    let column = if order.contains("created") { "created_at" } else { "name" };
+    let direction = if order.contains("desc") { "DESC" } else { "ASC" };
+    format!("SELECT id FROM projects ORDER BY {column} {direction}, id {direction}")
+}
+
+fn rows(page: &support::Answer) -> Vec<String> {
+    let html = scraper::Html::parse_document(&page.body);
+    html.select(&scraper::Selector::parse("tr[data-row]").unwrap()).map(|row| row.value().attr("id").unwrap().to_owned()).collect()
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn selected_providers_are_refreshed_and_open_tasks_cancelled(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    let nothing = browser.post_from("/providers", "/providers/refresh", &[]).await;
+    assert!(browser.get(nothing.location().to_owned().as_str()).await.texts(".tw-toasts")[0].contains("No provider was selected"));
+    for fields in [&[("id", "1"), ("id", "99")][..], &[("all", "1"), ("query", "q=la")], &[("all", "1"), ("query", "q=elsewhere")]] {
+        browser.post_from("/providers", "/providers/refresh", fields).await;
+    }
+    let asked: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND userid = 'admin'").fetch_one(&browser.pool).await.unwrap();
+    assert_eq!(asked, 2);
+    let cancelled = browser.post_from("/tasks", "/tasks/cancel", &[("all", "1"), ("query", "kind=provider_refresh")]).await;
+    assert!(browser.get(cancelled.location().to_owned().as_str()).await.texts(".tw-toasts")[0].contains("Cancellation of 2 tasks requested"));
+    let again = browser.post_from("/tasks/2", "/tasks/2/retry", &[]).await;
+    assert!(again.location().starts_with("/tasks/") && again.location() != "/tasks/2", "{}", again.location());
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_wrong_connection_is_explained_and_the_form_is_kept(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    let token = browser.token("/providers/new").await;
+    let boundary = "frontier";
+    let fields = [
+        ("csrf_token", token.as_str()),
+        ("name", "prod"),
+        ("kind", "kubernetes"),
+        ("method", "token"),
+        ("endpoint", "https://127.0.0.1:1"),
+        ("token", "abc"),
+        ("ca", ""),
+        ("action", "save"),
+    ];
+    let body: String =
+        fields.iter().map(|(name, value)| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")).collect();
+    let request = Request::post("/providers/new").header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"));
+    let answer = browser.send(request.body(Body::from(format!("{body}--{boundary}--\r\n"))).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.texts(".pf-v6-c-alert")[0].contains("unreachable"), "{:?}", answer.texts(".pf-v6-c-alert"));
+    assert_eq!((answer.attribute("#name", "value"), answer.attribute("#endpoint", "value")), ("prod".to_owned(), "https://127.0.0.1:1".to_owned()));
+    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM providers").fetch_one(&browser.pool).await.unwrap(), 0);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn who_may_only_look_changes_nothing(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    sqlx::query("UPDATE users SET role = 'auditor'").execute(&browser.pool).await.unwrap();
+    assert_eq!(browser.get("/tasks/1").await.status, StatusCode::OK);
+    for path in
+        ["/providers/1/refresh", "/providers/1/validate", "/providers/1/delete", "/tasks/1/cancel", "/tasks/2/retry", "/providers/refresh", "/tasks/cancel"]
+    {
+        assert_eq!(browser.post_from("/", path, &[]).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_open_page_hears_of_changes(pool: PgPool) {
+    let browser = Browser::logged_in(pool).await;
+    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::get("/events").header(header::COOKIE, cookies.join("; ")).body(Body::empty()).unwrap();
+    let mut events = browser.router.clone().oneshot(request).await.unwrap().into_body();
+    let first = next_hint(&mut events).await;
+    assert!(first.contains("tasks"), "listening begins with a hint for all: {first}");
+    inventory(&browser.pool).await;
+    let mut heard = String::new();
+    while !(heard.contains("tasks") && heard.contains("pods")) {
+        heard += &next_hint(&mut events).await;
+    }
+}
+
+async fn next_hint(body: &mut Body) -> String {
+    use http_body_util::BodyExt;
+    loop {
+        let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("a hint comes within 20 s").unwrap().unwrap();
+        let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+        if text.contains("event: changed") {
+            return text;
+        }
+    }
+}
