@@ -38,6 +38,6 @@ test('lists are searched, filtered and sorted by their address alone', async () 
   assert.match(page.url(), /q=deb12/);
   assert.equal(await page.locator('tr[data-row]').count(), 2);
   await page.goto(`${url}/images?sort=name&dir=desc`);
-  const names = await page.locator('tr[data-row] th a').allInnerTexts();
+  const names = (await page.locator('tr[data-row] th a').allInnerTexts()).map((name) => name.replace(/:.*/, ''));
   assert.deepEqual(names, names.toSorted().reverse());
 });

@@ -241,3 +241,49 @@ fn push_comparison(query: &mut QueryBuilder<Postgres>, attribute: &Attribute, op
     query.push(")");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::params;
+    use crate::api::{container_images::IMAGES, providers::PROVIDERS, tasks::TASKS};
+    use sqlx::PgPool;
+
+    /// The statements are not checked at compile time: this is where each expression meets the schema.
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn every_attribute_of_every_collection_can_be_asked_for_filtered_and_sorted_by(pool: PgPool) {
+        let mut conn = pool.acquire().await.unwrap();
+        for collection in [&IMAGES, &PROVIDERS, &TASKS] {
+            let names: Vec<_> = collection.attributes.iter().map(|attribute| attribute.name).collect();
+            let all = params::parse(&format!("expand=resources&attributes={}", names.join(","))).unwrap();
+            assert_eq!(collection.list(&mut conn, "", &all).await.unwrap()["count"], 0);
+            for attribute in collection.attributes.iter().filter(|attribute| attribute.kind != Kind::Document) {
+                let value = match attribute.kind {
+                    Kind::Integer => "7",
+                    Kind::Boolean => "true",
+                    Kind::Time => "2026-01-01T00:00:00Z",
+                    Kind::Text | Kind::Document => "a%25",
+                };
+                let query = format!("filter[]={0}='{value}'&filter[]=or {0}!=NULL&sort_by={0}&sort_order=desc&sort_options=ignore_case", attribute.name);
+                let answer = collection.list(&mut conn, "", &params::parse(&query).unwrap()).await;
+                assert!(answer.is_ok(), "{}.{}: {answer:?}", collection.name, attribute.name);
+            }
+        }
+    }
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn what_a_collection_does_not_have_is_refused_by_name(pool: PgPool) {
+        let mut conn = pool.acquire().await.unwrap();
+        for query in [
+            "filter[]=colour='red'",
+            "sort_by=colour",
+            "expand=resources&attributes=colour",
+            "filter[]=counts='1'",
+            "filter[]=created_on='yesterday'",
+            "filter[]=name=~'('",
+        ] {
+            let answer = PROVIDERS.list(&mut conn, "", &params::parse(query).unwrap()).await;
+            assert!(matches!(answer, Err(ApiError::BadRequest(_))), "{query}: {answer:?}");
+        }
+    }
+}
