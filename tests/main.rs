@@ -1,4 +1,7 @@
 //! Flows on real parts: a real Postgres, Kubernetes cluster, registry and oscap. `make test` starts them and tells where they are.
 
 mod inventory;
+mod kill;
+mod outage;
+mod scan;
 mod support;

@@ -115,6 +115,27 @@ pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyh
     Ok(())
 }
 
+/// Frees the leases of a process of the same server that ran before this one: it was killed, and its scans need not wait for them to lapse.
+///
+/// Should it be alive after all (two servers with one name), the fence keeps it from writing.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn free_predecessors(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
+    sqlx::query!(
+        "UPDATE scans
+         SET lease_owner = NULL, lease_until = NULL
+         WHERE state <> 'finished'
+           AND STARTS_WITH(lease_owner, $1)
+           AND lease_owner <> $2",
+        format!("{}/", ctx.server_name),
+        &*ctx.owner
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What whoever drives a scan must know meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {

@@ -30,6 +30,9 @@ pub async fn run(ctx: &SmartState, scan: ScanId) -> Result<(), JobError> {
 /// Scans that are under way then are given back: another server, or the next start, goes on with them.
 pub async fn work(ctx: SmartState, shutdown: impl Future<Output = ()>) {
     let passes = async {
+        if let Err(error) = async { lease::free_predecessors(&mut *ctx.pool.acquire().await?, &ctx).await }.await {
+            tracing::warn!("taking over this server's own scans: {error:#}; they wait until their leases lapse");
+        }
         loop {
             if let Err(error) = pass(&ctx).await {
                 tracing::warn!("looking after scans: {error:#}");

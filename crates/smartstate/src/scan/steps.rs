@@ -4,6 +4,7 @@ use super::{Run, fenced, token_context};
 use crate::lease::State;
 use crate::proxy::{Proxy, ProxyError};
 use crate::reason::Reason;
+use crate::request::say_waiting;
 use crate::save::{Artifact, Evidence};
 use crate::trouble::Halt;
 use crate::vigil::{Sight, evidence, look};
@@ -90,12 +91,19 @@ impl Run<'_> {
                 Sight::Lost(detail) => return Err(Halt::Lost(detail)),
                 sight @ Sight::Coming { .. } => {
                     if let Sight::Coming { waits_for, no_room: true } = &sight {
-                        self.tell(&format!("Waiting for room on the cluster: {waits_for}"), 10).await?;
+                        self.tell_no_room(waits_for).await?;
                     }
                     last = sight;
                 }
             }
         }
+    }
+
+    async fn tell_no_room(&mut self, waits_for: &str) -> Result<(), Halt> {
+        let Some(task) = self.scan.task else { return Ok(()) };
+        let reason = Reason::Unschedulable(waits_for.into());
+        say_waiting(&mut *self.ctx.pool.acquire().await?, &self.ctx.clock, &[task], &reason).await?;
+        Ok(())
     }
 
     async fn started(&mut self, node: &str) -> Result<(), Halt> {

@@ -1,0 +1,105 @@
+//! The real server, killed at ten moments while ten scans run: each scan ends, each once, and no pod is left.
+
+use crate::scan::stage::{FINISHED_WITHIN, Stage};
+use crate::support::{eventually, turn};
+use kube::api::ListParams;
+use sqlx::{ConnectOptions, PgPool};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// Ten systems of different digests.
+const SAMPLES: [&str; 10] = ["alpine", "deb12-bad", "deb12-tiny", "distroless", "ml", "ml-docker", "ml-tar", "ml-zstd", "rpm-bdb", "rpm-sqlite"];
+/// When a scan is in this state, the server dies.
+const MOMENTS: [&str; 10] =
+    ["creating_pod", "starting_pod", "pulling", "evaluating", "fetching", "cleaning", "starting_pod", "fetching", "evaluating", "cleaning"];
+/// A moment that does not come is replaced by this one.
+const OR_AFTER: Duration = Duration::from_secs(20);
+
+/// The program beside this test's own.
+fn program() -> PathBuf {
+    let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("tidewaiter");
+    assert!(path.exists(), "{} is missing: run `make test`, which builds it", path.display());
+    path
+}
+
+/// The folder holds the key that the stage sealed its credentials with.
+fn serve(stage: &Stage, folder: &std::path::Path) -> Child {
+    let set = |name: &str, value: &str| (format!("TIDEWAITER__{name}"), value.to_owned());
+    let quoted = |list: &[String]| format!("{list:?}");
+    Command::new(program())
+        .arg("serve")
+        .current_dir(folder)
+        .env("DATABASE_URL", stage.pool.connect_options().to_url_lossy().as_str())
+        .env("TIDEWAITER_VAR", folder)
+        .envs([
+            set("SERVER__LISTEN", "127.0.0.1:0"),
+            set("SERVER__NAME", "test"),
+            set("SECRETS__KEY_FILE", folder.join("secret.key").to_str().unwrap()),
+            set("SMARTSTATE__NAMESPACE", &stage.settings.namespace),
+            set("SMARTSTATE__INSPECTOR_IMAGE", &stage.settings.inspector_image),
+            set("SMARTSTATE__PLAIN_HTTP_REGISTRIES", &quoted(&stage.settings.plain_http_registries)),
+            set("SMARTSTATE__MEMORY_REQUEST", &stage.settings.memory_request),
+        ])
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn some_scan_is(pool: &PgPool, state: &str) {
+    let seen = async {
+        loop {
+            let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scans WHERE state = $1").bind(state).fetch_one(pool).await.unwrap();
+            if count > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(OR_AFTER, seen).await.is_err() {
+        eprintln!("no scan was {state} within {OR_AFTER:?}; killing the server at what it does now");
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_server_killed_at_ten_moments_finishes_ten_scans_each_once_and_leaves_no_pod(pool: PgPool) {
+    let _turn = turn::alone().await;
+    let stage = Stage::set(pool).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret.key"), hex::encode([7; 32])).unwrap();
+    std::fs::set_permissions(folder.path().join("secret.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut images = vec![];
+    for sample in SAMPLES {
+        images.push(stage.sample(sample).await);
+    }
+    let accepted = stage.request(&images).await;
+    for moment in MOMENTS {
+        let mut server = serve(&stage, folder.path());
+        some_scan_is(&stage.pool, moment).await;
+        server.kill().await.unwrap();
+    }
+    let _last = serve(&stage, folder.path());
+    for image in &accepted.images {
+        let ended = stage.finished(image.scan).await;
+        assert!(matches!(ended.outcome.as_str(), "ok" | "warn"), "{ended:?}");
+    }
+    let bulk = stage.task(accepted.task.unwrap()).await;
+    assert_eq!((bulk.children_finished, bulk.children_failed), (10, 0), "{bulk:?}");
+    let (scans, inspected): (i64, i64) = sqlx::query_as("SELECT (SELECT COUNT(*) FROM scans), (SELECT COUNT(*) FROM inspections)").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!((scans, inspected), (10, 10));
+    let raised: Vec<i64> = sqlx::query_scalar("SELECT COUNT(DISTINCT id) FROM apalis.jobs WHERE ENCODE(job, 'escape') LIKE '%containerimage_scan_complete%' GROUP BY job")
+        .fetch_all(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(raised, [1; 10], "one event per scan");
+    eventually("every scan pod is gone", FINISHED_WITHIN, || async {
+        let pods = stage.pods().list(&ListParams::default()).await.unwrap().items;
+        pods.is_empty().then_some(())
+    })
+    .await;
+    stage.strike().await;
+}
