@@ -89,12 +89,14 @@ async fn a_server_killed_at_ten_moments_finishes_ten_scans_each_once_and_leaves_
     }
     let bulk = stage.task(accepted.task.unwrap()).await;
     assert_eq!((bulk.children_finished, bulk.children_failed), (10, 0), "{bulk:?}");
-    let (scans, inspected): (i64, i64) = sqlx::query_as("SELECT (SELECT COUNT(*) FROM scans), (SELECT COUNT(*) FROM inspections)").fetch_one(&stage.pool).await.unwrap();
+    let (scans, inspected): (i64, i64) =
+        sqlx::query_as("SELECT (SELECT COUNT(*) FROM scans), (SELECT COUNT(*) FROM inspections)").fetch_one(&stage.pool).await.unwrap();
     assert_eq!((scans, inspected), (10, 10));
-    let raised: Vec<i64> = sqlx::query_scalar("SELECT COUNT(DISTINCT id) FROM apalis.jobs WHERE ENCODE(job, 'escape') LIKE '%containerimage_scan_complete%' GROUP BY job")
-        .fetch_all(&stage.pool)
-        .await
-        .unwrap();
+    let raised: Vec<i64> =
+        sqlx::query_scalar("SELECT COUNT(DISTINCT id) FROM apalis.jobs WHERE ENCODE(job, 'escape') LIKE '%containerimage_scan_complete%' GROUP BY job")
+            .fetch_all(&stage.pool)
+            .await
+            .unwrap();
     assert_eq!(raised, [1; 10], "one event per scan");
     eventually("every scan pod is gone", FINISHED_WITHIN, || async {
         let pods = stage.pods().list(&ListParams::default()).await.unwrap().items;

@@ -33,6 +33,28 @@ test('keys lead to pages, the search, the help and along the rows', async () => 
   await page.context().close();
 });
 
+test('a list is searched while one types and sorted in place, and Back leads back', async () => {
+  const page = await login(browser);
+  await page.goto(`${url}/images`);
+  await page.evaluate(() => (window.notReloaded = true));
+  const rows = page.locator('tbody tr[data-row]');
+  const before = await rows.count();
+  await page.keyboard.press('/');
+  await page.keyboard.type('deb12');
+  await page.waitForURL('**/images?q=deb12');
+  await page.waitForFunction((count) => document.querySelectorAll('tbody tr[data-row]').length < count, before);
+  assert.equal(await page.evaluate(() => `${document.activeElement.name} ${document.activeElement.value}`), 'q deb12');
+  await page.locator('thead').getByRole('link', { name: 'Name' }).click();
+  await page.waitForURL('**/images?q=deb12&sort=name&dir=desc');
+  await page.locator('th[aria-sort=descending]').waitFor();
+  assert.equal(await page.evaluate(() => window.notReloaded), true);
+  await page.goBack();
+  await page.waitForURL('**/images?q=deb12');
+  await page.locator('th[aria-sort=ascending]').waitFor();
+  assert.deepEqual(page.errors, []);
+  await page.context().close();
+});
+
 test('the theme is switched at once and stays', async () => {
   const page = await login(browser, { colorScheme: 'light' });
   const dark = () => page.evaluate(() => document.documentElement.classList.contains('pf-v6-theme-dark'));

@@ -182,12 +182,14 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
     let secret = ask(until, || secrets.delete(&scan.pod_name, &params));
     // Most scans have none; and what cannot be removed now is the reaper's.
     drop(secret.await);
-    let mut asked = false;
+    let mut grace_secs = None;
     loop {
         let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? else { return Ok(()) };
         let Ok(ours) = adopt(&found, scan) else { return Ok(()) };
-        if !asked {
-            let params = delete_params(&ours.uid);
+        // A pod whose containers have ended may linger for a minute, until its node looks again; nothing runs in it, so it can go at once.
+        let wanted = if has_ended(&found) { 0 } else { 1 };
+        if grace_secs != Some(wanted) {
+            let params = delete_params(&ours.uid, wanted);
             ask(until, || async {
                 match pods.delete(&scan.pod_name, &params).await {
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -195,7 +197,7 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
                 }
             })
             .await?;
-            asked = true;
+            grace_secs = Some(wanted);
         }
         if Instant::now() >= until {
             return Err(Reason::ClusterUnreachable("the pod is still ending".into()).into());
@@ -204,8 +206,13 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
     }
 }
 
+fn has_ended(pod: &Pod) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one.state.as_ref().is_some_and(|state| state.terminated.is_some())))
+}
+
 /// Deletes that very object and no namesake.
-pub(crate) fn delete_params(uid: &str) -> DeleteParams {
+pub(crate) fn delete_params(uid: &str, grace_secs: u32) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.into()), resource_version: None };
-    DeleteParams { grace_period_seconds: Some(1), preconditions: Some(preconditions), ..DeleteParams::default() }
+    DeleteParams { grace_period_seconds: Some(grace_secs), preconditions: Some(preconditions), ..DeleteParams::default() }
 }

@@ -88,9 +88,9 @@ async fn is_needed(ctx: &SmartState, provider: ProviderId, object: &ObjectMeta) 
 async fn remove(client: &Client, namespace: &str, is_pod: bool, object: &ObjectMeta) -> anyhow::Result<bool> {
     let (name, uid) = (object.name.as_deref().context("an object without a name")?, object.uid.as_deref().context("an object without a uid")?);
     let deleted = if is_pod {
-        Api::<Pod>::namespaced(client.clone(), namespace).delete(name, &delete_params(uid)).await.map(drop)
+        Api::<Pod>::namespaced(client.clone(), namespace).delete(name, &delete_params(uid, 1)).await.map(drop)
     } else {
-        Api::<Secret>::namespaced(client.clone(), namespace).delete(name, &delete_params(uid)).await.map(drop)
+        Api::<Secret>::namespaced(client.clone(), namespace).delete(name, &delete_params(uid, 1)).await.map(drop)
     };
     match deleted {
         Ok(()) => Ok(true),
