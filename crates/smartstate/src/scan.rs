@@ -52,7 +52,7 @@ async fn drive(ctx: &SmartState, scan: Scan) {
     let mut run = Run::new(ctx, scan);
     tokio::select! {
         () = guard.lost() => tracing::warn!(scan = id.0, "another server has taken the scan"),
-        driven = run.to_end(&guard) => if let Err(error) = driven {
+        driven = run.drive(&guard) => if let Err(error) = driven {
             tracing::warn!(scan = id.0, "the scan stops here and is taken up again: {error:#}");
         }
     }
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         Self { ctx, scan, client: None, entered: Instant::now(), told: (String::new(), Instant::now()) }
     }
 
-    async fn to_end(&mut self, guard: &Guard) -> anyhow::Result<()> {
+    async fn drive(&mut self, guard: &Guard) -> anyhow::Result<()> {
         if self.scan.state != State::Cleaning {
             let halt = tokio::select! {
                 signal = guard.stopped() => match signal {

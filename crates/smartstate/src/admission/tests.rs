@@ -39,7 +39,7 @@ async fn two_servers_that_decide_at_once_admit_no_more_than_one_would(pool: PgPo
     let mut conn = pool.acquire().await.unwrap();
     let (provider, images) = images(&mut conn, 10).await;
     request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
-    let decide = || async { admit(&mut *pool.acquire().await.unwrap(), &ctx, provider, 32).await.unwrap().len() };
+    let decide = || async { admit(&mut pool.acquire().await.unwrap(), &ctx, provider, 32).await.unwrap().len() };
     let (a, b, c, d) = tokio::join!(decide(), decide(), decide(), decide());
     assert_eq!(a + b + c + d, 3);
 }
