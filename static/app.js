@@ -121,10 +121,11 @@
       }
     }
   }
-  function swap(html) {
+  /** `fresh`: HTML or nodes. */
+  function swap(fresh) {
     const ticked = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
     const everything = one('[data-select-all]')?.checked ?? false;
-    Idiomorph.morph(content, html, {
+    Idiomorph.morph(content, fresh, {
       morphStyle: 'innerHTML',
       ignoreActiveValue: true,
       callbacks: {
@@ -137,6 +138,15 @@
     if (box) box.checked = everything;
     showSelection();
   }
+  // Search, sort and pages of a list change the content in the same way.
+  htmx.defineExtension('tidewaiter-morph', {
+    isInlineSwap: (style) => style === 'tidewaiter-morph',
+    handleSwap(style, target, fragment) {
+      swap([...fragment.childNodes]);
+      row = -1;
+      return [target];
+    },
+  });
   const tables = (content?.dataset.live ?? '').split(' ').filter(Boolean);
   if (tables.length) {
     const events = new EventSource('/events');

@@ -1,5 +1,7 @@
 //! Flows on real parts: a real Postgres, Kubernetes cluster, registry and oscap. `make test` starts them and tells where they are.
 
+#![allow(clippy::unwrap_used)]
+
 mod inventory;
 mod kill;
 mod outage;
