@@ -1,5 +1,5 @@
 # Each target is a script under scripts/, which says in its first lines what it does.
-.PHONY: help demo demo-down demo-env run test lint bench prepare
+.PHONY: test-browser help demo demo-down demo-env run test lint bench prepare
 
 help:
 	@echo 'make demo       the whole product on this machine, with a cluster of its own (KUBECONFIG=… uses yours)'
@@ -19,6 +19,10 @@ demo-env:
 
 run:
 	@scripts/run
+
+## the browser against a whole demo; not yet a part of `make test`
+test-browser:
+	TIDEWAITER_TEST_PARTS=browser scripts/test
 
 test:
 	@scripts/test
