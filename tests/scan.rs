@@ -122,11 +122,11 @@ async fn a_cancelled_scan_ends_soon_and_takes_its_pod_along(pool: PgPool) {
     let accepted = stage.request(&[image]).await;
     let (scan, id) = (accepted.images[0].scan, accepted.task.unwrap());
     stage.until_state(scan, &["starting_pod", "pulling", "evaluating"]).await;
-    task::request_cancel(&mut *stage.pool.acquire().await.unwrap(), &stage.clock, &[id]).await.unwrap();
+    task::request_cancel(&mut stage.pool.acquire().await.unwrap(), &stage.clock, &[id]).await.unwrap();
     let ended = stage.finished(scan).await;
     assert_eq!((ended.outcome.as_str(), ended.reason_code.as_str()), ("cancelled", "cancelled"));
     assert_eq!(stage.task(id).await.status, Some(TaskStatus::Cancelled));
-    let retried = smartstate::retry(&mut *stage.pool.acquire().await.unwrap(), &stage.clock, "admin", id).await.unwrap();
+    let retried = smartstate::retry(&mut stage.pool.acquire().await.unwrap(), &stage.clock, "admin", id).await.unwrap();
     assert!(retried.is_some_and(|again| again != id), "a cancelled task can be retried");
     eventually("the retried scan is finished", FINISHED_WITHIN, || async { (stage.task(retried.unwrap()).await.status == Some(TaskStatus::Ok)).then_some(()) })
         .await;
@@ -213,7 +213,7 @@ async fn a_missing_inspector_and_a_full_cluster_are_said_and_not_waited_for_in_s
     })
     .await;
     assert!(message.contains("memory"), "{message}");
-    task::request_cancel(&mut *stage.pool.acquire().await.unwrap(), &stage.clock, &[id]).await.unwrap();
+    task::request_cancel(&mut stage.pool.acquire().await.unwrap(), &stage.clock, &[id]).await.unwrap();
     assert_eq!(stage.finished(accepted.images[0].scan).await.outcome, "cancelled");
     stage.strike().await;
 }

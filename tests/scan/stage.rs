@@ -165,7 +165,7 @@ impl Stage {
     }
 
     pub async fn task(&self, id: TaskId) -> task::Task {
-        task::find(&mut *self.pool.acquire().await.unwrap(), id).await.unwrap().unwrap()
+        task::find(&mut self.pool.acquire().await.unwrap(), id).await.unwrap().unwrap()
     }
 
     /// The outcome of one rule of a scan.
