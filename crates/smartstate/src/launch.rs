@@ -11,7 +11,11 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long a node gets to end a scan's container.
+const FORCED_AFTER: Duration = Duration::from_secs(15);
 
 /// A pod that was made or found.
 pub(crate) struct Launched {
@@ -182,12 +186,13 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
     let secret = ask(until, || secrets.delete(&scan.pod_name, &params));
     // Most scans have none; and what cannot be removed now is the reaper's.
     drop(secret.await);
-    let mut grace_secs = None;
+    let (mut grace_secs, begin) = (None, Instant::now());
     loop {
         let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? else { return Ok(()) };
         let Ok(ours) = adopt(&found, scan) else { return Ok(()) };
         // A pod whose containers have ended may linger for a minute, until its node looks again; nothing runs in it, so it can go at once.
-        let wanted = if has_ended(&found) { 0 } else { 1 };
+        // A node that does not end them soon is overloaded or lost; it ends what has no pod any more by itself.
+        let wanted = u32::from(!has_ended(&found) && begin.elapsed() < FORCED_AFTER);
         if grace_secs != Some(wanted) {
             let params = delete_params(&ours.uid, wanted);
             ask(until, || async {
@@ -202,7 +207,7 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
         if Instant::now() >= until {
             return Err(Reason::ClusterUnreachable("the pod is still ending".into()).into());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
