@@ -200,10 +200,18 @@ impl Stage {
     pub async fn strike(mut self) {
         self.stop().await;
         let labelled = ListParams::default().labels("tidewaiter.io/instance");
-        let pods = self.pods().list(&labelled).await.unwrap().items;
-        let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.settings.namespace).list(&labelled).await.unwrap().items;
         let names = |of: Vec<kube::core::ObjectMeta>| of.into_iter().filter_map(|meta| meta.name).collect::<Vec<_>>();
-        let left = [names(pods.into_iter().map(|pod| pod.metadata).collect()), names(secrets.into_iter().map(|secret| secret.metadata).collect())].concat();
+        // A deleted pod is listed until its node has ended it.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+        let left = loop {
+            let pods = self.pods().list(&labelled).await.unwrap().items;
+            let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.settings.namespace).list(&labelled).await.unwrap().items;
+            let left = [names(pods.into_iter().map(|pod| pod.metadata).collect()), names(secrets.into_iter().map(|secret| secret.metadata).collect())].concat();
+            if left.is_empty() || std::time::Instant::now() > deadline {
+                break left;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        };
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         drop(namespaces.delete(&self.settings.namespace, &DeleteParams::default()).await);
         assert!(left.is_empty(), "left behind: {left:?}");
