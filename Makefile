@@ -5,7 +5,7 @@ help:
 	@echo 'make demo       the whole product on this machine, with a cluster of its own (KUBECONFIG=… uses yours)'
 	@echo 'make demo-down  stop it      make -s demo-env   its address, login and cluster as shell exports'
 	@echo 'make run        the server alone'
-	@echo 'make test       every test   make lint   formatting, clippy, scripts'
+	@echo 'make test       units, flows, content   make test-browser   the browser   make lint   formatting, clippy, scripts'
 	@echo 'make bench      measurements make prepare   renew .sqlx after a changed query or migration'
 
 demo:
