@@ -1,12 +1,12 @@
 # Each target is a script under scripts/, which says in its first lines what it does.
-.PHONY: test-browser help demo demo-down demo-env run test lint bench prepare
+.PHONY: help demo demo-down demo-env run test lint bench prepare
 
 help:
 	@echo 'make demo       the whole product on this machine, with a cluster of its own (KUBECONFIG=… uses yours)'
 	@echo 'make demo-down  stop it      make -s demo-env   its address, login and cluster as shell exports'
 	@echo 'make run        the server alone'
-	@echo 'make test       units, flows, content   make test-browser   the browser   make lint   formatting, clippy, scripts'
-	@echo 'make bench      measurements make prepare   renew .sqlx after a changed query or migration'
+	@echo 'make test       every test: units, flows, content, browser   make lint   formatting, clippy, scripts'
+	@echo 'make bench      measurements   make prepare   renew .sqlx after a changed query or migration'
 
 demo:
 	@scripts/demo
@@ -19,10 +19,6 @@ demo-env:
 
 run:
 	@scripts/run
-
-## the browser against a whole demo; not yet a part of `make test`
-test-browser:
-	TIDEWAITER_TEST_PARTS=browser scripts/test
 
 test:
 	@scripts/test
