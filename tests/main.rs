@@ -4,6 +4,7 @@
 
 mod inventory;
 mod kill;
+mod openshift;
 mod outage;
 mod scan;
 mod support;
