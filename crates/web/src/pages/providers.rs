@@ -109,7 +109,7 @@ struct Provider {
     api_version: String,
     status: String,
     status_message: String,
-    status_at: Option<DateTime<Utc>>,
+    checked_at: Option<DateTime<Utc>>,
     refresh_started_at: Option<DateTime<Utc>>,
     refreshed_at: Option<DateTime<Utc>>,
     refresh_millis: Option<i64>,
@@ -166,7 +166,7 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
 async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
     let provider = sqlx::query_as!(
         Provider,
-        r#"SELECT p.id, name, kind, endpoint, api_version, status, status_message, status_at, refresh_started_at, refreshed_at, refresh_millis, refresh_error,
+        r#"SELECT p.id, name, kind, endpoint, api_version, status, status_message, checked_at, refresh_started_at, refreshed_at, refresh_millis, refresh_error,
                   seen_at, created_at,
                   (SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL) AS "projects!",
                   (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
