@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 /// Why no analysis was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// A policy forbids it; the text says which.
+    /// A policy forbids it, or the provider is being removed; a sentence.
     #[error("{0}")]
     Prevented(String),
     #[error(transparent)]
@@ -19,9 +19,12 @@ pub enum Denied {
 /// Asks for an analysis of each image, in the caller's transaction; gives the task to follow: the image's, or the bulk task of several. `userid`: who asks.
 ///
 /// # Errors
-/// `Prevented` by a policy (none can yet); `Failed`: the database, or none of the images exists.
+/// `Prevented` by a policy (none can yet), or because the provider is being removed; `Failed`: the database, or none of the images exists.
 pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<TaskId, Denied> {
     let accepted = smartstate::request(conn, clock, userid, images).await?;
+    if accepted.task.is_none() && on_removed_provider(conn, images).await? {
+        return Err(Denied::Prevented("The provider is being removed: no analysis can be started on it any more.".into()));
+    }
     let events: Vec<Job> = accepted
         .images
         .iter()
@@ -38,4 +41,20 @@ pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, 
         .collect();
     enqueue_many(conn, &events).await?;
     Ok(accepted.task.context("none of these images exists any more")?)
+}
+
+async fn on_removed_provider(conn: &mut PgConnection, images: &[ImageId]) -> anyhow::Result<bool> {
+    let ids: Vec<i64> = images.iter().map(|id| id.0).collect();
+    let removed = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM container_images
+             JOIN providers ON providers.id = provider_id
+             WHERE container_images.id = ANY($1)
+               AND removing_at IS NOT NULL
+           ) AS "removed!""#,
+        &ids
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(removed)
 }

@@ -10,6 +10,7 @@ pub mod provider;
 mod read;
 pub mod reference;
 mod refresh;
+pub mod removal;
 mod rows;
 mod save;
 mod shape;

@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, Kind};
 use crate::{positions, save};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use model::ids::{ProviderId, TaskId};
 use model::{Clock, Sealer};
 use queue::task::{self, NewTask, Target, TaskKind};
@@ -108,15 +108,6 @@ pub async fn update(
     Ok(())
 }
 
-/// Removes a provider with its inventory; gives whether there was one. What was found inside its images stays.
-///
-/// # Errors
-/// The database.
-pub async fn delete(conn: &mut PgConnection, id: ProviderId) -> anyhow::Result<bool> {
-    let deleted = sqlx::query!("DELETE FROM providers WHERE id = $1", id.0).execute(conn).await?;
-    Ok(deleted.rows_affected() > 0)
-}
-
 /// The provider with that name, whatever its case.
 ///
 /// # Errors
@@ -150,9 +141,11 @@ pub async fn find(conn: &mut PgConnection, sealer: &Sealer, id: ProviderId) -> a
 /// Asks for a refresh; gives the task that follows it.
 ///
 /// # Errors
-/// The database, or there is no such provider.
+/// The database, there is no such provider, or it is being removed.
 pub async fn request_refresh(conn: &mut PgConnection, clock: &Clock, userid: &str, id: ProviderId) -> anyhow::Result<TaskId> {
-    let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?.context("there is no such provider")?;
+    let row = sqlx::query!("SELECT name, removing_at FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
+    let (name, removing_at) = row.map(|row| (row.name, row.removing_at)).context("there is no such provider")?;
+    ensure!(removing_at.is_none(), "the provider {name} is being removed");
     let new = NewTask {
         kind: TaskKind::ProviderRefresh,
         name: format!("Refresh of {name}"),

@@ -25,6 +25,8 @@ pub(crate) enum Trouble {
     Expired,
     /// A person cancelled the task.
     Cancelled,
+    /// The provider was removed, or is about to be.
+    Gone,
     /// Tidewaiter's own: mostly the database.
     Internal(anyhow::Error),
 }

@@ -1,7 +1,7 @@
 //! One full refresh, as a job or before watching.
 
 use crate::read::{Reader, Trouble};
-use crate::{Inventory, positions, provider, save, shape, status, validate};
+use crate::{Inventory, positions, provider, removal, save, shape, status, validate};
 use anyhow::Context;
 use model::ids::{ProviderId, TaskId};
 use queue::JobError;
@@ -55,8 +55,10 @@ async fn announce(ctx: &Inventory, task: Option<TaskId>) -> anyhow::Result<()> {
 async fn read(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Result<(), Trouble> {
     let started = std::time::Instant::now();
     let mut conn = ctx.pool.acquire().await?;
-    // Gone in the meantime: nothing to read, nothing to report.
-    let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Ok(()) };
+    if removal::is_under_way(&mut conn, provider).await? {
+        return Err(Trouble::Gone);
+    }
+    let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Err(Trouble::Gone) };
     sqlx::query!("UPDATE providers SET refresh_started_at = $2 WHERE id = $1", provider.0, ctx.clock.now()).execute(&mut *conn).await?;
     drop(conn);
     let outcome = match validate::connect(&connection).await {
@@ -105,6 +107,7 @@ async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, out
     let Some(task) = task else { return Ok(()) };
     let mut conn = ctx.pool.acquire().await?;
     let (status, message, code, advice) = match outcome {
+        Err(Trouble::Gone) => (TaskStatus::Cancelled, "The provider was removed".to_owned(), "provider_gone", String::new()),
         Err(Trouble::Provider(error)) => (TaskStatus::Error, error.message, error.reason.as_str(), error.advice),
         Err(Trouble::Cancelled) => (TaskStatus::Cancelled, "Cancelled; what had been read so far is kept".to_owned(), "cancelled", String::new()),
         _ => (TaskStatus::Ok, found(&mut conn, provider).await?, "", String::new()),

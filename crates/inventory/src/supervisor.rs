@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 /// Of Postgres' two-number advisory locks, the class of those that watch a provider.
 const WATCH_LOCK: i32 = 0x5457_0003;
-/// How soon a new, changed or deleted provider and a switched role are noticed.
+/// How soon a new, changed or removed provider and a switched role are noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// How long a new provider's watch leaves the first refresh to the job that was asked for with it.
@@ -81,7 +81,7 @@ async fn has_role(conn: &mut PgConnection, ctx: &Inventory) -> anyhow::Result<bo
 }
 
 async fn providers(conn: &mut PgConnection) -> anyhow::Result<HashMap<ProviderId, DateTime<Utc>>> {
-    let rows = sqlx::query!("SELECT id, updated_at FROM providers").fetch_all(conn).await?;
+    let rows = sqlx::query!("SELECT id, updated_at FROM providers WHERE removing_at IS NULL").fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (ProviderId(row.id), row.updated_at)).collect())
 }
 
@@ -156,7 +156,7 @@ async fn note(ctx: &Inventory, id: ProviderId, trouble: Trouble) -> anyhow::Resu
     match trouble {
         Trouble::Provider(error) => status::failed(&mut conn, &ctx.clock, id, &error).await?,
         Trouble::Expired => positions::clear(&mut conn, id).await?,
-        Trouble::Cancelled => {}
+        Trouble::Cancelled | Trouble::Gone => {}
         Trouble::Internal(error) => tracing::warn!(provider = %id, error = format!("{error:#}"), "a watch stopped; it starts again"),
     }
     Ok(())

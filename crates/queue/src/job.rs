@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 pub enum Job {
     /// Read everything of a provider again; `task` is the one that a person follows, if one asked.
     RefreshProvider { provider: ProviderId, task: Option<TaskId> },
+    /// End what is open on a provider and delete it.
+    RemoveProvider { provider: ProviderId },
     /// Bring a scan from its present state to its end.
     AnalyzeImage { scan: ScanId },
     /// Let Control see an event.
@@ -72,6 +74,7 @@ impl Event {
 pub enum Queue {
     Inventory,
     SmartState,
+    /// Events, and what needs no role: every server works on it.
     Control,
 }
 
@@ -93,6 +96,8 @@ impl Job {
             Self::RefreshProvider { .. } => Queue::Inventory,
             Self::AnalyzeImage { .. } => Queue::SmartState,
             Self::RaiseEvent(_) => Queue::Control,
+            // Whatever roles are off, what a person wants gone must not stay.
+            Self::RemoveProvider { .. } => Queue::Control,
         }
     }
 }

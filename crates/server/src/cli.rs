@@ -42,7 +42,7 @@ pub enum ProviderCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Forget a provider and its inventory
+    /// Forget a provider and its inventory: a running server ends its analyses first
     Delete {
         #[arg(long)]
         name: String,

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use inventory::Inventory;
 use model::Clock;
-use model::ids::TaskId;
+use model::ids::{ProviderId, TaskId};
 use queue::role::Role;
 use queue::task::{self, TaskStatus};
 use queue::{Handler, Job, JobError, Queue};
@@ -28,6 +28,7 @@ impl Handler for Jobs {
         async move {
             match job {
                 Job::RefreshProvider { provider, task } => inventory::refresh(&self.inventory, provider, task).await,
+                Job::RemoveProvider { provider } => self.remove_provider(provider).await.map_err(JobError::retry),
                 Job::AnalyzeImage { scan } => smartstate::run(&self.smartstate, scan).await,
                 Job::RaiseEvent(event) => {
                     let mut conn = self.pool.acquire().await.map_err(JobError::retry)?;
@@ -52,6 +53,14 @@ impl Handler for Jobs {
 }
 
 impl Jobs {
+    /// Ends the scans of a provider, then deletes it: inventory, which has its rows, knows nothing of scans.
+    async fn remove_provider(&self, provider: ProviderId) -> anyhow::Result<()> {
+        let asked_at = inventory::removal::asked_at(&mut *self.pool.acquire().await?, provider).await?;
+        let Some(asked_at) = asked_at else { return Ok(()) };
+        smartstate::end_scans(&self.smartstate, provider, asked_at).await?;
+        inventory::removal::finish(&self.pool, provider).await
+    }
+
     /// A job that ended its task itself finds it finished: nothing changes then.
     async fn end_task(&self, task: TaskId, error: &str) -> anyhow::Result<()> {
         let mut tx = self.pool.begin().await?;
@@ -103,4 +112,35 @@ async fn while_on(
 pub async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the server's end, too.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Sealer;
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn a_provider_is_deleted_when_its_removal_was_asked_for_and_the_job_can_come_twice(pool: PgPool) {
+        queue::setup(&pool).await.unwrap();
+        let mut conn = pool.acquire().await.unwrap();
+        let (clock, sealer) = (Clock::default(), Sealer::new(&[1; 32]));
+        let server = queue::server::register(&mut conn, &clock, "s", "0").await.unwrap();
+        let provider: ProviderId = sqlx::query_scalar(
+            "INSERT INTO providers (name, kind, endpoint, credentials, created_at, updated_at) VALUES ('lab', 'kubernetes', '', '', NOW(), NOW()) RETURNING id",
+        )
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+        let inventory = Inventory { pool: pool.clone(), clock: clock.clone(), sealer: sealer.clone(), settings: Default::default(), server };
+        let smartstate = SmartState::new(pool.clone(), clock.clone(), sealer, Default::default(), Default::default(), server, "s".into());
+        let jobs = Jobs { pool: pool.clone(), clock, inventory, smartstate };
+        let run = async || jobs.run(Job::RemoveProvider { provider }, Utc::now()).await.unwrap();
+        let left = async || sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM providers").fetch_one(&pool).await.unwrap();
+        run().await;
+        assert_eq!(left().await, 1, "nobody asked");
+        inventory::removal::request(&mut conn, &jobs.clock, provider).await.unwrap();
+        run().await;
+        run().await;
+        assert_eq!(left().await, 0);
+    }
 }

@@ -176,6 +176,7 @@ fn answer(listener: TcpListener, parts: &Parts, roles: Roles, stop: watch::Recei
     let settings = web::Settings {
         limits: limits(&parts.settings),
         secure_cookies: parts.settings.server.secure_cookies,
+        trusted_proxies: parts.settings.server.trusted_proxies.clone(),
         scan_namespace: parts.settings.smartstate.namespace.clone(),
     };
     let state = web::State {

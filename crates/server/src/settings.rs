@@ -28,6 +28,7 @@ pub struct Server {
     pub listen: String,
     pub name: String,
     pub secure_cookies: bool,
+    pub trusted_proxies: Vec<web::Network>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -116,6 +117,14 @@ mod tests {
         assert_eq!(settings.smartstate.plain_http_registries, ["10.0.0.1:5000"]);
         assert_eq!(settings.smartstate.namespace, "tidewaiter");
         assert_eq!((settings.access.session_idle_mins, settings.access.session_max_hours), (5, 24));
+    }
+
+    #[test]
+    fn proxies_are_addresses_or_networks() {
+        assert!(from_file("").unwrap().server.trusted_proxies.is_empty());
+        assert_eq!(from_file("[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']").unwrap().server.trusted_proxies.len(), 2);
+        let error = from_file("[server]\ntrusted_proxies = ['proxy.example']").unwrap_err().to_string();
+        assert!(error.contains("trusted_proxies") && error.contains("proxy.example"), "{error}");
     }
 
     #[test]

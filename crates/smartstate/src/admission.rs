@@ -44,7 +44,8 @@ pub(crate) async fn providers_waiting(conn: &mut PgConnection) -> anyhow::Result
     let providers = sqlx::query_scalar!(
         r#"SELECT id AS "id: ProviderId"
            FROM providers
-           WHERE EXISTS (SELECT FROM scans WHERE provider_id = providers.id AND state = 'waiting')
+           WHERE removing_at IS NULL
+             AND EXISTS (SELECT FROM scans WHERE provider_id = providers.id AND state = 'waiting')
            ORDER BY id"#
     )
     .fetch_all(conn)

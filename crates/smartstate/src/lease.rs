@@ -74,7 +74,7 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
            WHERE id = $1
              AND state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $4)
-           RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider: ProviderId", task_id AS "task: TaskId",
+           RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider!: ProviderId", task_id AS "task: TaskId",
                      reference, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
                      state_deadline_at"#,
         scan.0,
@@ -142,6 +142,8 @@ pub(crate) enum Signal {
     GoOn,
     /// A person cancelled the task.
     Cancelled,
+    /// Its provider is being removed.
+    ProviderGone,
     /// The lease is another's now, or the scan is gone.
     Lost,
 }
@@ -161,7 +163,7 @@ impl Drop for Guard {
 impl Guard {
     pub(crate) fn keep(ctx: &SmartState, scan: &Scan) -> Self {
         let (sender, signal) = watch::channel(Signal::GoOn);
-        let keeper = tokio::spawn(keep(ctx.clone(), scan.id, scan.fence, scan.task, sender));
+        let keeper = tokio::spawn(keep(ctx.clone(), scan.id, scan.fence, sender));
         Self { signal, keeper }
     }
 
@@ -170,7 +172,7 @@ impl Guard {
         self.until(|signal| signal == Signal::Lost).await;
     }
 
-    /// Ends when a person cancelled the task, or the lease is lost.
+    /// Ends when a person cancelled the task or removes the provider, or the lease is lost.
     pub(crate) async fn stopped(&self) -> Signal {
         self.until(|signal| signal != Signal::GoOn).await
     }
@@ -185,25 +187,25 @@ impl Guard {
     }
 }
 
-async fn keep(ctx: SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, sender: watch::Sender<Signal>) {
+async fn keep(ctx: SmartState, scan: ScanId, fence: i64, sender: watch::Sender<Signal>) {
     for tick in 1u32.. {
         tokio::time::sleep(TICK).await;
-        match look(&ctx, scan, fence, task, tick.is_multiple_of(RENEW_EVERY_TICKS)).await {
+        match look(&ctx, scan, fence, tick.is_multiple_of(RENEW_EVERY_TICKS)).await {
             Ok(Signal::Lost) => {
                 sender.send_replace(Signal::Lost);
                 return;
             }
-            Ok(Signal::Cancelled) => {
-                sender.send_replace(Signal::Cancelled);
-            }
             Ok(Signal::GoOn) => {}
+            Ok(signal) => {
+                sender.send_replace(signal);
+            }
             // Without the database nobody else can take the scan either; the fence tells later.
             Err(error) => tracing::warn!(scan = scan.0, "keeping the lease: {error:#}"),
         }
     }
 }
 
-async fn look(ctx: &SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, renew: bool) -> anyhow::Result<Signal> {
+async fn look(ctx: &SmartState, scan: ScanId, fence: i64, renew: bool) -> anyhow::Result<Signal> {
     let mut conn = ctx.pool.acquire().await?;
     if renew {
         let until = ctx.clock.now() + Duration::seconds(LEASE_SECS);
@@ -214,10 +216,23 @@ async fn look(ctx: &SmartState, scan: ScanId, fence: i64, task: Option<TaskId>, 
             return Ok(Signal::Lost);
         }
     }
-    let Some(task) = task else { return Ok(Signal::GoOn) };
-    let cancelled =
-        sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "cancelled!" FROM tasks WHERE id = $1"#, task.0).fetch_optional(&mut *conn).await?;
-    Ok(if cancelled == Some(true) { Signal::Cancelled } else { Signal::GoOn })
+    let asked = sqlx::query!(
+        r#"SELECT removing_at IS NOT NULL AS "removing!", cancel_requested_at IS NOT NULL AS "cancelled!"
+           FROM scans
+           LEFT JOIN providers ON providers.id = scans.provider_id
+           LEFT JOIN tasks ON tasks.id = task_id
+           WHERE scans.id = $1"#,
+        scan.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    Ok(match asked {
+        None => Signal::Lost,
+        // First, for it also cancels the tasks.
+        Some(asked) if asked.removing => Signal::ProviderGone,
+        Some(asked) if asked.cancelled => Signal::Cancelled,
+        Some(_) => Signal::GoOn,
+    })
 }
 
 #[cfg(test)]

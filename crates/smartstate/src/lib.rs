@@ -4,6 +4,7 @@ pub mod reason;
 pub mod settings;
 
 mod admission;
+mod closing;
 mod content;
 mod feed;
 mod launch;
@@ -20,6 +21,7 @@ mod trouble;
 mod vigil;
 mod work;
 
+pub use closing::end_scans;
 pub use request::{Accepted, Requested, request, retry};
 pub use settings::{ContentSettings, Feed, Settings};
 pub use work::{run, work};

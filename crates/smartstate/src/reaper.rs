@@ -28,15 +28,20 @@ pub(crate) async fn reap(ctx: &SmartState) -> anyhow::Result<()> {
     .fetch_all(&ctx.pool)
     .await?;
     for provider in providers {
-        let removed = tokio::time::timeout(PROVIDER_WITHIN, reap_provider(ctx, provider)).await;
-        match removed {
-            Ok(Ok(0)) => {}
-            Ok(Ok(count)) => tracing::info!(provider = provider.0, "removed {count} pods and secrets that no scan needs"),
-            Ok(Err(error)) => tracing::debug!(provider = provider.0, "looking for left-over pods: {error:#}"),
-            Err(_) => tracing::debug!(provider = provider.0, "looking for left-over pods: no answer in time"),
-        }
+        reap_one(ctx, provider).await;
     }
     Ok(())
+}
+
+/// Looks at one provider; what it does not answer in time is logged.
+pub(crate) async fn reap_one(ctx: &SmartState, provider: ProviderId) {
+    let removed = tokio::time::timeout(PROVIDER_WITHIN, reap_provider(ctx, provider)).await;
+    match removed {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => tracing::info!(provider = provider.0, "removed {count} pods and secrets that no scan needs"),
+        Ok(Err(error)) => tracing::debug!(provider = provider.0, "looking for left-over pods: {error:#}"),
+        Err(_) => tracing::debug!(provider = provider.0, "looking for left-over pods: no answer in time"),
+    }
 }
 
 async fn reap_provider(ctx: &SmartState, provider: ProviderId) -> anyhow::Result<usize> {

@@ -30,6 +30,7 @@ pub enum Reason {
     // The end.
     WrongReport(String),
     ProviderGone,
+    ScanGone,
     Cancelled,
     Internal(String),
     // Results with gaps.
@@ -62,6 +63,7 @@ impl Reason {
             Self::Timeout { .. } => "timeout",
             Self::WrongReport(_) => "wrong_report",
             Self::ProviderGone => "provider_gone",
+            Self::ScanGone => "scan_gone",
             Self::Cancelled => "cancelled",
             Self::Internal(_) => "internal",
             Self::NoOperatingSystem => "no_operating_system",
@@ -93,6 +95,7 @@ impl Reason {
             Self::Timeout { doing, secs, detail } => format!("{doing} took longer than {secs} seconds{}", after_colon(detail)),
             Self::WrongReport(detail) => format!("The report cannot be used: {detail}"),
             Self::ProviderGone => "The provider was removed".into(),
+            Self::ScanGone => "The analysis behind this task is gone".into(),
             Self::Cancelled => "Cancelled".into(),
             Self::Internal(detail) => format!("Tidewaiter failed: {detail}"),
             Self::NoOperatingSystem => "No operating system found in this image".into(),
@@ -128,6 +131,7 @@ impl Reason {
             Self::Timeout { .. } => "Retry. When it happens again, read the pod's events and log on the task's page.",
             Self::WrongReport(_) => "Check that smartstate.inspector_image belongs to this version of Tidewaiter.",
             Self::ProviderGone | Self::Cancelled => "",
+            Self::ScanGone => "Its provider was removed, or its database restored from a backup. Ask for the analysis again.",
             Self::Internal(_) => "Retry. When it happens again, look into the server's log.",
             Self::NoOperatingSystem => "Images without a distribution are checked by Tidewaiter's own benchmark alone.",
             Self::PackagesUnreadable(_) => "Rebuild the image with an intact package database; until then its packages are not checked.",

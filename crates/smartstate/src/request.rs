@@ -41,7 +41,7 @@ struct Image {
 
 /// Asks for an analysis of each image: one scan per digest, whatever it is called and wherever it runs.
 ///
-/// A digest with an open scan gets that scan. Scans, tasks and jobs are made in the caller's transaction, in a fixed number of statements.
+/// A digest with an open scan gets that scan. Images of a provider that is being removed count as gone. Scans, tasks and jobs are made in the caller's transaction, in a fixed number of statements.
 ///
 /// # Errors
 /// The database.
@@ -123,7 +123,9 @@ async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result
                   image_registries.name || '/' || container_images.name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "title!"
            FROM container_images
            JOIN image_registries ON image_registries.id = registry_id
+           JOIN providers ON providers.id = container_images.provider_id
            WHERE container_images.id = ANY($1)
+             AND removing_at IS NULL
            ORDER BY digest, container_images.id"#,
         &ids
     )

@@ -79,6 +79,7 @@ impl<'a> Run<'a> {
             let halt = tokio::select! {
                 signal = guard.stopped() => match signal {
                     Signal::Cancelled => Some(Halt::Because(Reason::Cancelled)),
+                    Signal::ProviderGone => Some(Halt::Because(Reason::ProviderGone)),
                     Signal::Lost | Signal::GoOn => return Err(anyhow!("the lease is lost")),
                 },
                 done = self.steps() => done.err(),

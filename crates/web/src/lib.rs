@@ -3,6 +3,7 @@
 pub mod api;
 pub mod assets;
 pub mod error;
+pub mod forwarded;
 pub mod list;
 pub mod live;
 pub mod page;
@@ -13,6 +14,7 @@ pub mod session;
 pub mod show;
 
 pub use error::{Error, Result};
+pub use forwarded::Network;
 pub use routes::{api, ui};
 
 use model::ids::ServerId;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub limits: access::Limits,
     /// Cookies go over https only; on when the server is reached by https.
     pub secure_cookies: bool,
+    /// Proxies whose word on where a request comes from counts.
+    pub trusted_proxies: Vec<Network>,
     /// Where scan pods run (`smartstate.namespace`), for the check of a provider's permissions.
     pub scan_namespace: String,
 }

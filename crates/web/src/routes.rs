@@ -1,7 +1,7 @@
 //! Every address of the interface, and what surrounds them.
 
 use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, tasks};
-use crate::{State, assets, error::Error, live, request, session};
+use crate::{Network, State, assets, error::Error, forwarded, live, request, session};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -39,16 +40,18 @@ pub fn ui(state: State) -> Router {
         .fallback(|| async { Error::NotFound("This page") })
         .layer(from_fn_with_state(state.clone(), session::guard));
     let open = Router::new().route("/login", get(session::show).post(session::log_in)).merge(assets::router());
-    surround(Router::new().merge(open).merge(pages)).with_state(state)
+    surround(Router::new().merge(open).merge(pages), &state).with_state(state)
 }
 
 /// The API under `/api`, for servers with the role Web Services.
 pub fn api(state: State) -> Router {
-    surround(crate::api::router(state))
+    surround(crate::api::router(state.clone()), &state)
 }
 
-fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, state: &State) -> Router<S> {
+    let trusted: Arc<[Network]> = state.settings.trusted_proxies.as_slice().into();
     router
+        .layer(from_fn_with_state(trusted, forwarded::settle))
         .layer(DefaultBodyLimit::max(session::FORM_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(request::surround))

@@ -2,12 +2,13 @@
 
 use crate::State;
 use crate::error::{Error, Result};
+use crate::forwarded::Client;
 use crate::page::{Flash, Page, Theme, local};
 use access::{LoginError, Permission, Session, User};
 use askama::Template;
 use axum::Form;
 use axum::body::Body;
-use axum::extract::{self, ConnectInfo, FromRequest, FromRequestParts, Multipart, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Multipart, Request};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -15,7 +16,6 @@ use chrono::{DateTime, Utc};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
-use std::net::SocketAddr;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
@@ -243,5 +243,5 @@ pub async fn log_out(extract::State(state): extract::State<State>, visit: Visit)
 
 /// The address that the request came from, for throttling; "unknown" when the server does not tell.
 pub fn client_address(parts: &Parts) -> String {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "unknown".to_owned(), |info| info.0.ip().to_string())
+    parts.extensions.get::<Client>().map_or_else(|| "unknown".to_owned(), |client| client.0.to_string())
 }

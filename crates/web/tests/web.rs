@@ -206,6 +206,21 @@ async fn selected_providers_are_refreshed_and_open_tasks_cancelled(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_provider_is_removed_by_a_job_and_shows_that_until_then(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    let mistyped = browser.post_from("/", "/providers/1/delete", &[("name", "lap")]).await;
+    assert!(mistyped.texts("[role=alert]")[0].contains("Type the name lab exactly"));
+    assert_eq!(browser.post_from("/", "/providers/1/delete", &[("name", "lab")]).await.location(), "/providers");
+    assert!(browser.get("/providers").await.texts("#provider-1")[0].contains("lab Being removed"));
+    assert!(browser.get("/providers/1").await.texts(".pf-v6-c-alert")[0].contains("This provider is being removed"));
+    assert_eq!(browser.post_from("/", "/providers/1/refresh", &[]).await.status, StatusCode::CONFLICT);
+    assert_eq!(browser.post_from("/", "/images/1/scan", &[]).await.status, StatusCode::CONFLICT);
+    let jobs: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM apalis.jobs WHERE job_type = 'control'").fetch_one(&browser.pool).await.unwrap();
+    assert_eq!(jobs, 1);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_wrong_connection_is_explained_and_the_form_is_kept(pool: PgPool) {
     let mut browser = Browser::logged_in(pool).await;
     let token = browser.token("/providers/new").await;

@@ -26,19 +26,80 @@ async fn the_first_start_alone_makes_an_administrator(pool: PgPool) {
     assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
 }
 
+async fn fails(conn: &mut PgConnection, clock: &Clock, userid: &str, address: &str) {
+    let outcome = login(conn, clock, userid, "wrong", address).await;
+    assert!(matches!(outcome, Err(LoginError::Wrong)), "{userid} from {address}: {outcome:?}");
+}
+
+async fn add_failures(conn: &mut PgConnection, clock: &Clock, count: i32, userid: &str, address: &str) {
+    sqlx::query("INSERT INTO login_failures (userid, address, failed_at) SELECT $1, $2, $3 FROM generate_series(1, $4)")
+        .bind(userid)
+        .bind(address)
+        .bind(clock.now())
+        .bind(count)
+        .execute(conn)
+        .await
+        .unwrap();
+}
+
 #[sqlx::test(migrator = "model::MIGRATOR")]
-async fn five_failures_make_a_user_wait_even_with_the_right_password(pool: PgPool) {
+async fn five_failures_from_one_address_make_it_wait_even_with_the_right_password_and_nobody_else(pool: PgPool) {
     let (mut conn, clock) = with_admin(&pool).await;
-    for number in 0..5 {
-        let address = format!("10.0.0.{number}");
-        assert!(matches!(login(&mut conn, &clock, "admin", "wrong", &address).await, Err(LoginError::Wrong)));
+    for _ in 0..5 {
+        fails(&mut conn, &clock, "admin", "10.0.0.9").await;
         clock.advance(Duration::seconds(10));
     }
     let Err(LoginError::Throttled { retry_after_secs }) = login(&mut conn, &clock, "Admin", RIGHT, "10.0.0.9").await else { panic!("not throttled") };
     assert_eq!(retry_after_secs, 250, "the first failure was 50 seconds ago");
+    assert!(login(&mut conn, &clock, "admin", RIGHT, "10.0.0.1").await.is_ok(), "the administrator is elsewhere");
     clock.advance(Duration::seconds(retry_after_secs));
     assert!(login(&mut conn, &clock, "admin", RIGHT, "10.0.0.9").await.is_ok());
-    assert!(matches!(login(&mut conn, &clock, "admin", "wrong", "10.0.0.9").await, Err(LoginError::Wrong)), "success forgets the failures");
+    fails(&mut conn, &clock, "admin", "10.0.0.9").await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn guessing_from_many_places_ends_as_well(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    for network in 0..25 {
+        add_failures(&mut conn, &clock, 4, "admin", &format!("10.0.{network}.1")).await;
+    }
+    assert!(matches!(login(&mut conn, &clock, "admin", RIGHT, "10.1.0.1").await, Err(LoginError::Throttled { .. })));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn success_forgets_ones_own_failures_alone_and_a_call_of_the_api_none(pool: PgPool) {
+    let (mut conn, clock) = with_admin(&pool).await;
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        add_failures(&mut conn, &clock, 4, "admin", address).await;
+    }
+    verify_basic(&mut conn, &clock, "admin", RIGHT, "10.0.0.1").await.unwrap();
+    verify_basic(&mut conn, &clock, "admin", RIGHT, "10.0.0.2").await.unwrap();
+    login(&mut conn, &clock, "ADMIN", RIGHT, "10.0.0.1").await.unwrap();
+    let left: Vec<(String, i64)> = sqlx::query_as("SELECT address, COUNT(*) FROM login_failures GROUP BY address").fetch_all(&mut *conn).await.unwrap();
+    assert_eq!(left, [("10.0.0.2".to_owned(), 4)]);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn of_attempts_at_the_same_time_no_more_are_answered_than_one_after_the_other(pool: PgPool) {
+    let (_, clock) = with_admin(&pool).await;
+    let wide = sqlx::postgres::PgPoolOptions::new().max_connections(12).connect_with(pool.connect_options().as_ref().clone()).await.unwrap();
+    let mut attempts = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (wide, clock) = (wide.clone(), clock.clone());
+        attempts.spawn(async move { verify_basic(&mut wide.acquire().await.unwrap(), &clock, "admin", "wrong", "10.0.0.1").await });
+    }
+    let outcomes = attempts.join_all().await;
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Err(LoginError::Wrong))).count(), 5);
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Err(LoginError::Throttled { .. }))).count(), 7);
+    wide.close().await;
+}
+
+#[test]
+fn one_network_of_ipv6_counts_as_one_address() {
+    assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    assert_eq!(network("2001:db8:1:2:ffff::1"), "2001:db8:1:2::/64");
+    assert_eq!(network("2001:db8:1:3::1"), "2001:db8:1:3::/64");
+    assert_eq!((network("::ffff:10.0.0.1"), network("10.0.0.1"), network("unknown")), ("10.0.0.1".into(), "10.0.0.1".into(), "unknown".into()));
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

@@ -20,7 +20,7 @@ pub struct Update {
     pub server: Option<String>,
 }
 
-/// Changes one task; a new message is a line of its timeline. With a status it is finished, and its parent counts it.
+/// Changes one task; a new message is a line of its timeline. With a status it is finished, and its parent counts it; when it becomes active, so does its parent.
 ///
 /// Gives whether it was changed: `false` when it was finished already, or is not there.
 ///
@@ -61,8 +61,10 @@ pub async fn set(conn: &mut PgConnection, clock: &Clock, id: TaskId, update: Upd
     if changed.new_message != changed.old_message {
         add_events(conn, now, &[id.0], &changed.new_message).await?;
     }
-    if let (Some(status), Some(parent)) = (update.status, changed.parent_id) {
-        count_ended(conn, now, &[parent], status).await?;
+    match (update.status, state, changed.parent_id) {
+        (Some(status), _, Some(parent)) => count_ended(conn, now, &[parent], status).await?,
+        (None, Some(TaskState::Active), Some(parent)) => begin_parent(conn, now, parent).await?,
+        _ => {}
     }
     Ok(true)
 }
@@ -173,6 +175,26 @@ async fn add_events(conn: &mut PgConnection, at: DateTime<Utc>, ids: &[i64], mes
     Ok(())
 }
 
+/// A parent is active with the first child that is; what it waited for has come then.
+async fn begin_parent(conn: &mut PgConnection, now: DateTime<Utc>, id: i64) -> anyhow::Result<()> {
+    let begun = sqlx::query_scalar!(
+        "UPDATE tasks
+         SET state = 'active', started_at = COALESCE(started_at, $2), message = children_finished || ' of ' || children_total || ' finished',
+             reason_code = '', advice = '', updated_at = $2
+         WHERE id = $1
+           AND state IN ('queued', 'waiting')
+         RETURNING message",
+        id,
+        now
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match begun {
+        Some(message) => add_events(conn, now, &[id], &message).await,
+        None => Ok(()),
+    }
+}
+
 /// Lets parents count children that ended with `status` (one entry of `parents` per child); those whose last child it was finish with the worst status.
 async fn count_ended(conn: &mut PgConnection, now: DateTime<Utc>, parents: &[i64], status: TaskStatus) -> anyhow::Result<()> {
     if parents.is_empty() {
@@ -189,6 +211,8 @@ async fn count_ended(conn: &mut PgConnection, now: DateTime<Utc>, parents: &[i64
                state = 'active',
                started_at = COALESCE(started_at, $3),
                message = (children_finished + ended.count) || ' of ' || children_total || ' finished',
+               reason_code = '',
+               advice = '',
                updated_at = $3
            FROM ended
            WHERE tasks.id = ended.id

@@ -61,6 +61,39 @@ async fn a_parent_sums_its_children_up_and_ends_with_the_last_as_the_worst(pool:
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_parent_is_active_with_its_first_child_and_no_longer_says_what_it_waited_for(pool: PgPool) {
+    let mut conn = pool.acquire().await.unwrap();
+    let clock = Clock::at(DateTime::UNIX_EPOCH);
+    let parent = create(&mut conn, &clock, &new(TaskKind::ImageScanBulk, None), "Queued").await.unwrap();
+    let children = create_many(&mut conn, &clock, &vec![new(TaskKind::ImageScan, Some(parent)); 3]).await.unwrap();
+    let waiting = Update {
+        state: Some(TaskState::Waiting),
+        message: Some("No server has the role".into()),
+        reason_code: Some("no_server_role".into()),
+        advice: Some("Switch it on".into()),
+        ..Update::default()
+    };
+    for id in [parent, children[0]] {
+        set(&mut conn, &clock, id, waiting.clone()).await.unwrap();
+    }
+    assert_eq!(get(&mut conn, parent).await.state, TaskState::Waiting, "a child that waits begins nothing");
+    let active = Update { state: Some(TaskState::Active), message: Some("Pulling".into()), ..Update::default() };
+    for seconds in [5, 7] {
+        clock.advance(Duration::seconds(seconds));
+        set(&mut conn, &clock, children[0], active.clone()).await.unwrap();
+    }
+    let begun = get(&mut conn, parent).await;
+    assert_eq!((begun.state, begun.started_at.unwrap().timestamp(), begun.message.as_str()), (TaskState::Active, 5, "0 of 3 finished"));
+    assert_eq!((begun.reason_code.as_str(), begun.advice.as_str()), ("", ""));
+
+    set(&mut conn, &clock, parent, waiting).await.unwrap();
+    finish(&mut conn, &clock, children[1], TaskStatus::Ok, "Done", "", "").await.unwrap();
+    let counted = get(&mut conn, parent).await;
+    assert_eq!((counted.state, counted.message.as_str()), (TaskState::Active, "1 of 3 finished"));
+    assert_eq!((counted.reason_code.as_str(), counted.advice.as_str()), ("", ""), "nor once a child has ended");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn the_words_in_code_are_those_of_the_table(pool: PgPool) {
     let mut conn = pool.acquire().await.unwrap();
     let clock = Clock::default();

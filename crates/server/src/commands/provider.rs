@@ -5,7 +5,7 @@ use crate::key;
 use crate::settings::Settings;
 use anyhow::{Context, bail};
 use inventory::provider::{self, NewProvider};
-use inventory::{Connection, Kind};
+use inventory::{Connection, Kind, removal};
 use model::ids::{ProviderId, TaskId};
 use model::{Clock, Sealer};
 use queue::task::{self, Task, TaskState, TaskStatus};
@@ -109,9 +109,9 @@ async fn wait_for(pool: &PgPool, id: TaskId) -> anyhow::Result<Task> {
 async fn delete(pool: &PgPool, name: &str) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
     let id = find(&mut tx, name).await?;
-    provider::delete(&mut tx, id).await?;
+    removal::request(&mut tx, &Clock::default(), id).await?;
     tx.commit().await?;
-    println!("{name} is forgotten.");
+    println!("{name} is being removed; a running server ends its analyses and forgets it.");
     Ok(())
 }
 

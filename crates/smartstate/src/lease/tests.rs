@@ -26,8 +26,8 @@ async fn a_living_lease_keeps_others_away_and_a_lapsed_one_is_taken_over_with_a_
     assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [scan.id]);
     let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
     assert!(again.fence > scan.fence);
-    assert_eq!(look(&ctx, scan.id, scan.fence, scan.task, true).await.unwrap(), Signal::Lost);
-    assert_eq!(look(&ctx, again.id, again.fence, again.task, true).await.unwrap(), Signal::GoOn);
+    assert_eq!(look(&ctx, scan.id, scan.fence, true).await.unwrap(), Signal::Lost);
+    assert_eq!(look(&ctx, again.id, again.fence, true).await.unwrap(), Signal::GoOn);
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

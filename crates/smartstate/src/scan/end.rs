@@ -1,12 +1,12 @@
 //! The states after the work: what happened is noted, the pod goes, the task ends.
 
 use super::{Run, fenced};
-use crate::launch;
 use crate::lease::State;
 use crate::reason::Reason;
 use crate::save::CLEANING_SECS;
 use crate::trouble::Halt;
-use queue::job::{Event, Job, RaisedEvent, enqueue};
+use crate::{closing, launch};
+use queue::job::{Job, RaisedEvent, enqueue};
 use queue::task::{self, TaskStatus};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ impl Run<'_> {
     pub(super) async fn fail(&mut self, reason: &Reason) -> anyhow::Result<()> {
         let evidence = self.evidence().await;
         let (outcome, message) = match reason {
-            Reason::Cancelled => ("cancelled", reason.message()),
+            Reason::Cancelled | Reason::ProviderGone => ("cancelled", reason.message()),
             _ => ("error", reason.message()),
         };
         let message = message.replace('\0', "");
@@ -85,13 +85,9 @@ impl Run<'_> {
         if let Some(task) = self.scan.task {
             task::finish(&mut tx, &self.ctx.clock, task, status, &ended.message, &ended.reason_code, &ended.advice).await?;
         }
-        let event = match status {
-            TaskStatus::Ok | TaskStatus::Warn => Event::ContainerImageScanComplete,
-            TaskStatus::Error | TaskStatus::Cancelled => Event::ContainerImageScanAbort,
-        };
         if let Some(image) = self.scan.image {
             let raised = RaisedEvent {
-                event,
+                event: closing::event(status),
                 target_kind: "container_image".into(),
                 target: image.0,
                 provider: Some(self.scan.provider),

@@ -119,7 +119,7 @@ fn links(host: &str, collection: &Collection, query: &str, params: &params::Para
     links
 }
 
-/// Scheme and host as the caller used them, for addresses in answers; a host with odd characters is left out.
+/// Scheme and host as the caller used them, for addresses in answers (what a proxy says of the scheme is there only when it is trusted); a host with odd characters is left out.
 fn host(headers: &HeaderMap) -> String {
     let plain = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
     let scheme = match headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()) {

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery};
 use axum::http::HeaderMap;
 use inventory::provider::{self, NewProvider, SaveError};
-use inventory::{Connection, Kind as ProviderKind};
+use inventory::{Connection, Kind as ProviderKind, removal};
 use model::ids::ProviderId;
 use serde_json::{Value, json};
 
@@ -123,10 +123,10 @@ pub(super) async fn act_on_one(
         _ => {
             must_exist(&state, id).await?;
             let mut tx = state.pool.begin().await?;
-            provider::delete(&mut tx, ProviderId(id)).await?;
+            removal::request(&mut tx, &state.clock, ProviderId(id)).await?;
             tx.commit().await?;
             Ok(Json(
-                json!({"success": true, "message": format!("Provider {id} is deleted"), "href": format!("{}{}", host(&headers), PROVIDERS.path(&id.to_string()))}),
+                json!({"success": true, "message": format!("Provider {id} is being deleted"), "href": format!("{}{}", host(&headers), PROVIDERS.path(&id.to_string()))}),
             ))
         }
     }
@@ -142,6 +142,9 @@ async fn must_exist(state: &State, id: i64) -> Result<String, ApiError> {
 async fn refresh(state: &State, caller: &Caller, headers: &HeaderMap, id: i64) -> Result<Value, ApiError> {
     let name = must_exist(state, id).await?;
     let mut tx = state.pool.begin().await?;
+    if removal::asked_at(&mut tx, ProviderId(id)).await?.is_some() {
+        return Err(ApiError::Conflict(format!("Provider {name} is being deleted")));
+    }
     let task = provider::request_refresh(&mut tx, &state.clock, &caller.user.userid, ProviderId(id)).await?;
     tx.commit().await?;
     let host = host(headers);

@@ -72,7 +72,7 @@ async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
         "status" => "p.status", "TEXT";
         "refreshed" => "COALESCE(p.refreshed_at, 'epoch')", "TIMESTAMPTZ";
     }, "p.id",
-        r#"p.id, p.name, p.kind, p.endpoint, p.status, p.status_message, p.refreshed_at,
+        r#"p.id, p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END AS "status!", p.status_message, p.refreshed_at,
            (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
            (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL) AS "pods!",
            (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!"
@@ -109,7 +109,8 @@ struct Provider {
     api_version: String,
     status: String,
     status_message: String,
-    status_at: Option<DateTime<Utc>>,
+    checked_at: Option<DateTime<Utc>>,
+    removing_at: Option<DateTime<Utc>>,
     refresh_started_at: Option<DateTime<Utc>>,
     refreshed_at: Option<DateTime<Utc>>,
     refresh_millis: Option<i64>,
@@ -166,7 +167,8 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
 async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
     let provider = sqlx::query_as!(
         Provider,
-        r#"SELECT p.id, name, kind, endpoint, api_version, status, status_message, status_at, refresh_started_at, refreshed_at, refresh_millis, refresh_error,
+        r#"SELECT p.id, name, kind, endpoint, api_version, CASE WHEN removing_at IS NULL THEN status ELSE 'removing' END AS "status!", status_message, checked_at, removing_at,
+                  refresh_started_at, refreshed_at, refresh_millis, refresh_error,
                   seen_at, created_at,
                   (SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL) AS "projects!",
                   (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
@@ -209,7 +211,8 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
          WHERE CASE WHEN $4 THEN ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
                              AND ($2::TEXT IS NULL OR p.kind = $2)
                              AND ($3::TEXT IS NULL OR p.status = $3)
-               ELSE p.id = ANY($5) END",
+               ELSE p.id = ANY($5) END
+           AND p.removing_at IS NULL",
         list.pattern(),
         list.filter("kind"),
         list.filter("status"),
@@ -233,6 +236,9 @@ async fn refresh(visit: Visit, extract::State(state): extract::State<State>, Pat
     visit.must(Permission::ScanImages)?;
     let mut tx = state.pool.begin().await?;
     let provider = get_provider(&mut tx, id).await?;
+    if provider.removing_at.is_some() {
+        return Err(Error::Conflict(format!("The provider {} is being removed.", provider.name)));
+    }
     let task = inventory::provider::request_refresh(&mut tx, &state.clock, &visit.user.userid, ProviderId(id)).await?;
     tx.commit().await?;
     let flash = Flash::success(format!("Refresh of {} requested.", provider.name)).link("Follow its task", format!("/tasks/{task}"));
@@ -286,7 +292,7 @@ async fn delete(visit: Visit, extract::State(state): extract::State<State>, Path
         drop(tx);
         return delete_page(&visit, &state, id, format!("Type the name {} exactly as it is written.", provider.name)).await;
     }
-    inventory::provider::delete(&mut tx, ProviderId(id)).await?;
+    inventory::removal::request(&mut tx, &state.clock, ProviderId(id)).await?;
     tx.commit().await?;
-    Ok(redirect("/providers", Flash::success(format!("The provider {} was removed.", provider.name))))
+    Ok(redirect("/providers", Flash::success(format!("The provider {} is being removed; its analyses are ended first.", provider.name))))
 }

@@ -65,7 +65,8 @@ struct Scan {
     userid: String,
     task_id: Option<i64>,
     reference: String,
-    provider: String,
+    /// `None`: it was removed.
+    provider: Option<String>,
     namespace: String,
     pod_name: String,
     node_name: String,
@@ -121,10 +122,10 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     let layers = layers(&mut conn, scan).await?;
     let scan = sqlx::query_as!(
         Scan,
-        "SELECT s.id, s.state, s.outcome, s.reason_code, s.message, s.advice, s.userid, s.task_id, s.reference, p.name AS provider, s.namespace, s.pod_name, s.node_name,
+        r#"SELECT s.id, s.state, s.outcome, s.reason_code, s.message, s.advice, s.userid, s.task_id, s.reference, p.name AS "provider?", s.namespace, s.pod_name, s.node_name,
                 s.attempt, s.requested_at, s.started_at, s.finished_at, s.timings, s.os_name, s.warnings, s.pod_log
-         FROM scans s JOIN providers p ON p.id = s.provider_id
-         WHERE s.id = $1",
+         FROM scans s LEFT JOIN providers p ON p.id = s.provider_id
+         WHERE s.id = $1"#,
         scan
     )
     .fetch_one(&mut *conn)

@@ -35,7 +35,12 @@ impl Browser {
         let server: ServerId = queue::server::register(&mut conn, &clock, "here", "1.0").await.unwrap();
         drop(conn);
         queue::setup(&pool).await.unwrap();
-        let settings = web::Settings { limits: access::Limits { idle_mins: 60, max_hours: 24 }, secure_cookies: false, scan_namespace: "tidewaiter".into() };
+        let settings = web::Settings {
+            limits: access::Limits { idle_mins: 60, max_hours: 24 },
+            secure_cookies: false,
+            trusted_proxies: Vec::new(),
+            scan_namespace: "tidewaiter".into(),
+        };
         let state = web::State {
             pool: pool.clone(),
             clock,

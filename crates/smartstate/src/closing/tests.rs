@@ -1,0 +1,103 @@
+use super::*;
+use crate::admission::tests::context;
+use crate::admission::{admit, providers_waiting};
+use crate::lease::{self, Guard, Signal};
+use crate::request::request;
+use crate::request::tests::images;
+use inventory::removal;
+use queue::task::{Task, TaskState};
+use sqlx::PgPool;
+
+async fn task(conn: &mut PgConnection, id: TaskId) -> Task {
+    task::find(conn, id).await.unwrap().unwrap()
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_provider_that_is_being_removed_takes_no_new_scans_and_its_waiting_ones_end_at_once(pool: PgPool) {
+    let ctx = context(&pool, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let (provider, images) = images(&mut conn, 3).await;
+    let accepted = request(&mut conn, &ctx.clock, "admin", &images[..2]).await.unwrap();
+    assert!(removal::request(&mut conn, &ctx.clock, provider).await.unwrap());
+    assert!(providers_waiting(&mut conn).await.unwrap().is_empty());
+    assert!(request(&mut conn, &ctx.clock, "admin", &images[2..]).await.unwrap().images.is_empty());
+
+    let asked_at = removal::asked_at(&mut conn, provider).await.unwrap().unwrap();
+    end_scans(&ctx, provider, asked_at).await.unwrap();
+    let bulk = task(&mut conn, accepted.task.unwrap()).await;
+    assert_eq!((bulk.state, bulk.message.as_str()), (TaskState::Finished, "2 finished: 2 cancelled"));
+    let one = task(&mut conn, accepted.images[0].task.unwrap()).await;
+    assert_eq!((one.status, one.reason_code.as_str(), one.message.as_str()), (Some(TaskStatus::Cancelled), "provider_gone", "The provider was removed"));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_driven_scan_hears_of_the_removal_and_one_that_does_not_end_is_ended_after_the_deadline(pool: PgPool) {
+    let (ctx, scan) = lease::tests::taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    removal::request(&mut conn, &ctx.clock, scan.provider).await.unwrap();
+    assert_eq!(Guard::keep(&ctx, &scan).stopped().await, Signal::ProviderGone);
+
+    let asked_at = removal::asked_at(&mut conn, scan.provider).await.unwrap().unwrap();
+    while end_some(&mut conn, &ctx, scan.provider, false).await.unwrap() > 0 {}
+    assert!(has_open(&mut conn, scan.provider).await.unwrap(), "its server has time to remove the pod");
+    assert!(removal::finish(&pool, scan.provider).await.is_err(), "nothing is deleted while a scan is open");
+
+    ctx.clock.advance(Duration::seconds(END_WITHIN_SECS));
+    end_scans(&ctx, scan.provider, asked_at).await.unwrap();
+    let ended = task(&mut conn, scan.task.unwrap()).await;
+    assert_eq!((ended.status, ended.reason_code.as_str()), (Some(TaskStatus::Cancelled), "provider_gone"));
+    let fence: i64 = sqlx::query_scalar("SELECT fence FROM scans WHERE id = $1").bind(scan.id).fetch_one(&mut *conn).await.unwrap();
+    assert!(fence > scan.fence, "who drove it cannot write any more");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_result_that_was_saved_before_the_deadline_stays_one(pool: PgPool) {
+    let (ctx, scan) = lease::tests::taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    sqlx::query("UPDATE scans SET state = 'cleaning', outcome = 'warn', message = 'Some parts were not checked'").execute(&mut *conn).await.unwrap();
+    removal::request(&mut conn, &ctx.clock, scan.provider).await.unwrap();
+    end_some(&mut conn, &ctx, scan.provider, true).await.unwrap();
+    let ended = task(&mut conn, scan.task.unwrap()).await;
+    assert_eq!((ended.status, ended.message.as_str()), (Some(TaskStatus::Warn), "Some parts were not checked"));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn findings_outlive_the_provider_that_they_were_made_at(pool: PgPool) {
+    let ctx = context(&pool, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let (provider, images) = images(&mut conn, 1).await;
+    request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
+    sqlx::query("UPDATE scans SET state = 'finished', outcome = 'ok'").execute(&mut *conn).await.unwrap();
+    sqlx::query(
+        "INSERT INTO inspections (digest, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database, package_count, fully_checked)
+         SELECT digest, id, requested_at, 1, 1, '{}', '{}', 0, TRUE FROM scans",
+    )
+    .execute(&mut *conn)
+    .await
+    .unwrap();
+    removal::finish(&pool, provider).await.unwrap();
+    let count = async |what: &str| sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {what}"))).fetch_one(&pool).await.unwrap();
+    assert_eq!(count("providers").await, 1, "nobody asked for its removal");
+
+    removal::request(&mut conn, &ctx.clock, provider).await.unwrap();
+    removal::finish(&pool, provider).await.unwrap();
+    assert_eq!((count("providers").await, count("container_images").await), (0, 0));
+    assert_eq!(count("inspections JOIN scans ON scans.id = scan_id WHERE scans.provider_id IS NULL AND image_id IS NULL").await, 1);
+    removal::finish(&pool, provider).await.unwrap();
+    assert!(!removal::request(&mut conn, &ctx.clock, provider).await.unwrap());
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_open_task_whose_scan_is_gone_ends_and_says_so(pool: PgPool) {
+    let ctx = context(&pool, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let (provider, images) = images(&mut conn, 2).await;
+    let accepted = request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
+    let (gone, stays) = (&accepted.images[0], &accepted.images[1]);
+    sqlx::query("DELETE FROM scans WHERE id = $1").bind(gone.scan).execute(&mut *conn).await.unwrap();
+    end_tasks_without_scan(&ctx).await.unwrap();
+    let ended = task(&mut conn, gone.task.unwrap()).await;
+    assert_eq!((ended.status, ended.reason_code.as_str()), (Some(TaskStatus::Error), "scan_gone"));
+    assert_eq!(task(&mut conn, stays.task.unwrap()).await.state, TaskState::Queued);
+    assert_eq!(admit(&mut conn, &ctx, provider, 32).await.unwrap(), [stays.scan]);
+}
