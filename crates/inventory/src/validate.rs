@@ -58,7 +58,7 @@ async fn check(connection: &Connection, kind: Kind, scan_namespace: &str) -> Res
         warnings.push("The server's certificate is not checked (insecure-skip-tls-verify): whoever stands in between can read the login. Give the CA certificate instead.".into());
     }
     if kind == Kind::Kubernetes && openshift {
-        warnings.push("This cluster is an OpenShift; the type OpenShift fits it better.".into());
+        warnings.push("This cluster is an OpenShift, which refuses scan pods that are made for a plain Kubernetes: give it the type OpenShift.".into());
     }
     Ok(Validated { version, openshift, warnings })
 }
