@@ -1,10 +1,10 @@
 //! May a scan start now? At most so many at a time per provider; what was asked for alone goes before what was asked for in bulk.
 
-use crate::SmartState;
+use crate::lease::State;
 use crate::reason::Reason;
 use crate::request::say_waiting;
+use crate::{SmartState, deadline};
 use anyhow::Context;
-use chrono::Duration;
 use model::ids::{ProviderId, ScanId, TaskId};
 use sqlx::{Connection, PgConnection};
 
@@ -12,8 +12,6 @@ use sqlx::{Connection, PgConnection};
 const LOCK: i32 = 0x7477_0001;
 /// How many waiting tasks hear in one go why they wait; the others in the next.
 const TOLD_AT_ONCE: i64 = 100;
-/// The first step's time, in seconds.
-pub(crate) const CREATING_SECS: i64 = 150;
 
 /// Moves as many waiting scans of `provider` as may start now to `creating_pod`, and lets the others say why they wait. Their leases are free: see `lease::take`.
 ///
@@ -82,7 +80,7 @@ async fn start(conn: &mut PgConnection, ctx: &SmartState, provider: ProviderId, 
         provider.0,
         room,
         now,
-        now + Duration::seconds(CREATING_SECS)
+        deadline::of(State::CreatingPod, now)
     )
     .fetch_all(conn)
     .await

@@ -5,6 +5,7 @@ pub mod settings;
 
 mod admission;
 mod content;
+mod deadline;
 mod feed;
 mod launch;
 mod lease;
@@ -16,6 +17,7 @@ mod report;
 mod request;
 mod save;
 mod scan;
+mod surroundings;
 mod trouble;
 mod vigil;
 mod work;

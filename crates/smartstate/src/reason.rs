@@ -27,6 +27,7 @@ pub enum Reason {
     PodLost(String),
     PodFailed(String),
     Timeout { doing: &'static str, secs: i64, detail: String },
+    PodDeadline { secs: i64 },
     // The end.
     WrongReport(String),
     ProviderGone,
@@ -59,7 +60,7 @@ impl Reason {
             Self::Evicted(_) => "evicted",
             Self::PodLost(_) => "pod_lost",
             Self::PodFailed(_) => "pod_failed",
-            Self::Timeout { .. } => "timeout",
+            Self::Timeout { .. } | Self::PodDeadline { .. } => "timeout",
             Self::WrongReport(_) => "wrong_report",
             Self::ProviderGone => "provider_gone",
             Self::Cancelled => "cancelled",
@@ -91,6 +92,7 @@ impl Reason {
             Self::PodLost(detail) => format!("The scan pod disappeared twice{}", after_colon(detail)),
             Self::PodFailed(detail) => format!("The scan pod ended before its report was fetched{}", after_colon(detail)),
             Self::Timeout { doing, secs, detail } => format!("{doing} took longer than {secs} seconds{}", after_colon(detail)),
+            Self::PodDeadline { secs } => format!("The scan pod ran for longer than {secs} seconds"),
             Self::WrongReport(detail) => format!("The report cannot be used: {detail}"),
             Self::ProviderGone => "The provider was removed".into(),
             Self::Cancelled => "Cancelled".into(),
@@ -116,16 +118,26 @@ impl Reason {
             Self::Forbidden(_) => "Give Tidewaiter's account the rights of config/kubernetes-provider.yaml, then retry.",
             Self::Namespace { .. } => "Make it by hand (kubectl create namespace …) or let Tidewaiter's account create namespaces, then retry.",
             Self::QuotaExceeded(_) => "Raise the quota of Tidewaiter's namespace, or lower the requests of the scan pod in the settings.",
+            Self::PodRejected(detail) if detail.contains("security context constraint") => {
+                "Give the provider the type OpenShift: its scan pods then need no more than the constraints restricted-v2, which every account may use."
+            }
+            Self::PodRejected(detail) if detail.contains(" usage per ") || detail.contains("ratio per ") => {
+                "A limit range of the namespace stands against it: change it, or the pod's requests and limits in the settings (smartstate.cpu_…, memory_…, storage_limit)."
+            }
             Self::PodRejected(_) => {
-                "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace."
+                "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace, with the requests and limits of the section [smartstate] of the settings."
             }
             Self::InspectorImage(_) => "Check smartstate.inspector_image in the settings and that the nodes can reach its registry.",
             Self::PodConfig(_) => "Read the pod's events on the task's page.",
             Self::OutOfMemory(_) => "Raise smartstate.memory_limit in the settings, then retry.",
+            Self::Evicted(detail) if detail.contains("exceeds the") => {
+                "The image needs more room than smartstate.storage_limit in the settings gives it. Raise it, then retry."
+            }
             Self::Evicted(_) => "The node was short of memory or storage. Retry when it has room.",
             Self::PodLost(_) => "Something on the cluster deletes Tidewaiter's pods, or nodes go away. Find out what, then retry.",
             Self::PodFailed(_) => "Read the pod's last log lines and events on the task's page, then retry.",
             Self::Timeout { .. } => "Retry. When it happens again, read the pod's events and log on the task's page.",
+            Self::PodDeadline { .. } => "Retry. When it happens again, raise smartstate.pod_deadline_secs in the settings.",
             Self::WrongReport(_) => "Check that smartstate.inspector_image belongs to this version of Tidewaiter.",
             Self::ProviderGone | Self::Cancelled => "",
             Self::Internal(_) => "Retry. When it happens again, look into the server's log.",

@@ -1,14 +1,17 @@
 //! One scan from state to state; each is saved before the next begins, so that another server can go on from there.
 
 mod end;
+mod start;
 mod steps;
 
-use crate::SmartState;
 use crate::lease::{Guard, Scan, Signal, State};
 use crate::proxy::Proxy;
 use crate::reason::Reason;
 use crate::trouble::Halt;
+use crate::{SmartState, deadline};
 use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
+use inventory::Kind;
 use kube::Client;
 use model::ids::ScanId;
 use queue::task::{self, TaskState, Update};
@@ -63,15 +66,18 @@ pub(crate) struct Run<'a> {
     ctx: &'a SmartState,
     scan: Scan,
     client: Option<Client>,
-    /// When the present state was entered, by this process.
-    entered: Instant,
+    kind: Kind,
+    /// When the present state was entered, by whichever server.
+    entered_at: DateTime<Utc>,
     /// What the task says now, and since when.
     told: (String, Instant),
 }
 
 impl<'a> Run<'a> {
-    fn new(ctx: &'a SmartState, scan: Scan) -> Self {
-        Self { ctx, scan, client: None, entered: Instant::now(), told: (String::new(), Instant::now()) }
+    fn new(ctx: &'a SmartState, mut scan: Scan) -> Self {
+        let (entered_at, deadline) = deadline::taken_over(scan.state, scan.state_deadline_at, ctx.clock.now());
+        scan.state_deadline_at = Some(deadline);
+        Self { ctx, scan, client: None, kind: Kind::Kubernetes, entered_at, told: (String::new(), Instant::now()) }
     }
 
     async fn drive(&mut self, guard: &Guard) -> anyhow::Result<()> {
@@ -118,14 +124,14 @@ impl<'a> Run<'a> {
         let mut conn = self.ctx.pool.acquire().await?;
         let found = inventory::provider::find(&mut conn, &self.ctx.sealer, self.scan.provider).await;
         drop(conn);
-        let connection = match found {
-            Ok(Some((_, connection))) => connection,
+        let (kind, connection) = match found {
+            Ok(Some(found)) => found,
             Ok(None) => return Err(Reason::ProviderGone.into()),
             Err(error) if error.downcast_ref::<sqlx::Error>().is_some() => return Err(Halt::Dropped(error)),
             Err(error) => return Err(Reason::ClusterLogin(format!("{error:#}")).into()),
         };
         let client = inventory::client(&connection).await.map_err(|error| Reason::ClusterLogin(format!("{error:#}")))?;
-        self.client = Some(client);
+        (self.client, self.kind) = (Some(client), kind);
         Ok(())
     }
 
@@ -150,11 +156,20 @@ impl<'a> Run<'a> {
         Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
-    /// Saves the next state with its time in seconds, and how long the last one took as `took`; says it on the task.
-    async fn advance(&mut self, state: State, secs: i64, took: Option<&str>, message: &str, progress: i16) -> Result<(), Halt> {
+    /// How long the scan is in its present state.
+    fn in_state_for(&self) -> chrono::Duration {
+        (self.ctx.clock.now() - self.entered_at).max(chrono::Duration::zero())
+    }
+
+    fn late(&self, doing: &'static str, detail: String) -> Reason {
+        Reason::Timeout { doing, secs: self.in_state_for().num_seconds(), detail }
+    }
+
+    /// Saves the next state and until when it may last, and how long the last one took as `took`; says it on the task.
+    async fn advance(&mut self, state: State, took: Option<&str>, message: &str, progress: i16) -> Result<(), Halt> {
         let now = self.ctx.clock.now();
-        let deadline = now + chrono::Duration::seconds(secs);
-        let timings = took.map_or_else(|| json!({}), |step| json!({ step: u64::try_from(self.entered.elapsed().as_millis()).unwrap_or(0) }));
+        let deadline = deadline::of(state, now);
+        let timings = took.map_or_else(|| json!({}), |step| json!({ step: self.in_state_for().num_milliseconds() }));
         let mut tx = self.ctx.pool.begin().await?;
         let saved = sqlx::query!(
             "UPDATE scans
@@ -190,7 +205,7 @@ impl<'a> Run<'a> {
         tx.commit().await?;
         self.scan.state = state;
         self.scan.state_deadline_at = Some(deadline);
-        self.entered = Instant::now();
+        self.entered_at = now;
         self.told = (message.into(), Instant::now());
         Ok(())
     }
@@ -213,7 +228,7 @@ impl<'a> Run<'a> {
         self.scan.attempt += 1;
         self.scan.pod_uid = String::new();
         self.scan.pod_name = String::new();
-        self.advance(State::CreatingPod, crate::admission::CREATING_SECS, None, "The scan pod got lost; making another", 5).await
+        self.advance(State::CreatingPod, None, "The scan pod got lost; making another", 5).await
     }
 }
 

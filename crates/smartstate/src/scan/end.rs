@@ -1,11 +1,10 @@
 //! The states after the work: what happened is noted, the pod goes, the task ends.
 
 use super::{Run, fenced};
-use crate::launch;
 use crate::lease::State;
 use crate::reason::Reason;
-use crate::save::CLEANING_SECS;
 use crate::trouble::Halt;
+use crate::{deadline, launch};
 use queue::job::{Event, Job, RaisedEvent, enqueue};
 use queue::task::{self, TaskStatus};
 use std::time::Duration;
@@ -35,7 +34,7 @@ impl Run<'_> {
             reason.advice(),
             evidence.log,
             evidence.events,
-            self.ctx.clock.now() + chrono::Duration::seconds(CLEANING_SECS),
+            deadline::of(State::Cleaning, self.ctx.clock.now()),
             &self.scan.warnings
         )
         .execute(&self.ctx.pool)
@@ -48,7 +47,7 @@ impl Run<'_> {
 
     /// Removes pod and secret. What cannot be removed in time is left to the reaper: the result need not wait for it.
     pub(super) async fn clean(&mut self) {
-        let until = Instant::now() + Duration::from_secs(CLEANING_SECS.unsigned_abs());
+        let until = Instant::now() + Duration::from_secs(deadline::limit_secs(State::Cleaning).unsigned_abs());
         if self.client.is_none()
             && let Err(Halt::Because(reason)) = self.connect().await
         {
