@@ -95,12 +95,30 @@ async fn tell_waiting(conn: &mut PgConnection, ctx: &SmartState, provider: Provi
     say_waiting(conn, &ctx.clock, &tasks, &reason).await
 }
 
-/// Lets tasks say that no server has the role; every server's loop does this, since none with the role is there to.
+/// Lets tasks of waiting scans, and of those that a server with the roles left on their way, say that there is none any more; every server's loop does
+/// this, since none with the roles is there to.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn tell_missing_role(conn: &mut PgConnection, ctx: &SmartState, reason: &Reason) -> anyhow::Result<()> {
-    let tasks = waiting_tasks(conn, None, reason).await?;
+    let mut tasks = waiting_tasks(conn, None, reason).await?;
+    let left = sqlx::query_scalar!(
+        r#"SELECT tasks.id AS "id: TaskId"
+           FROM scans
+           JOIN tasks ON tasks.id = task_id
+           WHERE scans.state NOT IN ('waiting', 'finished')
+             AND (lease_until IS NULL OR lease_until < $1)
+             AND tasks.state <> 'finished'
+             AND tasks.message <> $2
+           ORDER BY scans.id
+           LIMIT $3"#,
+        ctx.clock.now(),
+        reason.message(),
+        TOLD_AT_ONCE
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    tasks.extend(left);
     say_waiting(conn, &ctx.clock, &tasks, reason).await
 }
 

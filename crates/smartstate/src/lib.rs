@@ -4,6 +4,7 @@ pub mod reason;
 pub mod settings;
 
 mod admission;
+mod cancel;
 mod content;
 mod deadline;
 mod feed;

@@ -8,15 +8,23 @@ pub enum Reason {
     // The inspector's own (see `scap::protocol::FailureCode`).
     Inspector(Failure),
     // Waiting.
-    NoServerRole(&'static str),
-    LimitReached { running: i64, limit: i64, provider: String },
+    /// Which: `the role SmartProxy`.
+    NoServerRole(String),
+    LimitReached {
+        running: i64,
+        limit: i64,
+        provider: String,
+    },
     Unschedulable(String),
     // The cluster.
     NotConfigured(String),
     ClusterUnreachable(String),
     ClusterLogin(String),
     Forbidden(String),
-    Namespace { namespace: String, detail: String },
+    Namespace {
+        namespace: String,
+        detail: String,
+    },
     QuotaExceeded(String),
     PodRejected(String),
     InspectorImage(String),
@@ -26,8 +34,14 @@ pub enum Reason {
     Evicted(String),
     PodLost(String),
     PodFailed(String),
-    Timeout { doing: &'static str, secs: i64, detail: String },
-    PodDeadline { secs: i64 },
+    Timeout {
+        doing: &'static str,
+        secs: i64,
+        detail: String,
+    },
+    PodDeadline {
+        secs: i64,
+    },
     // The end.
     WrongReport(String),
     ProviderGone,
@@ -75,7 +89,7 @@ impl Reason {
     pub fn message(&self) -> String {
         match self {
             Self::Inspector(failure) => failure.message.clone(),
-            Self::NoServerRole(role) => format!("Waiting: no server has the role {role}"),
+            Self::NoServerRole(which) => format!("Waiting: no server has {which}"),
             Self::LimitReached { running, limit, provider } => format!("Waiting: {running} scans already run on {provider} (limit {limit})"),
             Self::Unschedulable(detail) => format!("The cluster has no room for the scan pod: {detail}"),
             Self::NotConfigured(detail) => detail.clone(),
@@ -107,7 +121,7 @@ impl Reason {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Inspector(failure) => inspector_advice(failure.code),
-            Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for a running server: /configuration/server.",
+            Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for one running server: /configuration/server.",
             Self::LimitReached { .. } => "It starts by itself. The limit is smartstate.concurrent_per_provider in the settings.",
             Self::Unschedulable(_) => {
                 "Free some CPU, memory or storage, add a node, or lower the requests of the scan pod in the settings (smartstate.memory_request)."

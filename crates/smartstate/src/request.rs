@@ -4,7 +4,7 @@ use anyhow::Context;
 use model::Clock;
 use model::ids::{ImageId, ProviderId, ScanId, TaskId};
 use queue::job::{Job, enqueue_many};
-use queue::role::{Role, any_server_has};
+use queue::role::{self, Role, any_server_has};
 use queue::task::{self, NewTask, Target, TaskKind, TaskState, Update};
 use sqlx::PgConnection;
 use std::collections::{HashMap, HashSet};
@@ -88,14 +88,33 @@ pub async fn retry(conn: &mut PgConnection, clock: &Clock, userid: &str, task: T
     Ok(request(conn, clock, userid, &images).await?.task)
 }
 
-/// `None` when some living server may drive scans.
+/// `None` when some living server may drive scans, for which it needs both roles.
 pub(crate) async fn missing_role(conn: &mut PgConnection, clock: &Clock) -> anyhow::Result<Option<Reason>> {
-    for role in [Role::SmartState, Role::SmartProxy] {
-        if !any_server_has(conn, clock, role).await? {
-            return Ok(Some(Reason::NoServerRole(role.label())));
-        }
+    let [one, other] = [Role::SmartState, Role::SmartProxy];
+    let since = clock.now() - chrono::Duration::seconds(role::ALIVE_SECS);
+    let complete = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM servers
+             WHERE seen_at >= $3
+               AND EXISTS (SELECT FROM server_roles WHERE server_id = servers.id AND role = $1 AND enabled)
+               AND EXISTS (SELECT FROM server_roles WHERE server_id = servers.id AND role = $2 AND enabled)
+           ) AS "complete!""#,
+        one.as_str(),
+        other.as_str(),
+        since
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if complete {
+        return Ok(None);
     }
-    Ok(None)
+    let has = (any_server_has(conn, clock, one).await?, any_server_has(conn, clock, other).await?);
+    Ok(Some(Reason::NoServerRole(match has {
+        (true, false) => format!("the role {}", other.label()),
+        (false, true) => format!("the role {}", one.label()),
+        (false, false) => format!("the roles {} and {}", one.label(), other.label()),
+        (true, true) => format!("both roles, {} and {}: each is another server's", one.label(), other.label()),
+    })))
 }
 
 /// Lets tasks say why they wait.

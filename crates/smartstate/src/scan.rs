@@ -22,6 +22,8 @@ use tokio::time::Instant;
 
 /// A pod that got lost is replaced so often that there are this many in all.
 const PODS_AT_MOST: i16 = 2;
+/// A scan that was taken over more often than any row of restarts explains fails each time in a way of its own.
+const TAKEN_AT_MOST: i64 = 30;
 
 /// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops.
 pub(crate) fn spawn(ctx: &SmartState, scan: Scan) {
@@ -82,6 +84,7 @@ impl<'a> Run<'a> {
 
     async fn drive(&mut self, guard: &Guard) -> anyhow::Result<()> {
         if self.scan.state != State::Cleaning {
+            self.say_taken_over().await?;
             let halt = tokio::select! {
                 signal = guard.stopped() => match signal {
                     Signal::Cancelled => Some(Halt::Because(Reason::Cancelled)),
@@ -100,9 +103,27 @@ impl<'a> Run<'a> {
         self.finish().await
     }
 
+    /// The task may still say that the scan waits for a server.
+    async fn say_taken_over(&self) -> anyhow::Result<()> {
+        let Some(task) = self.scan.task.filter(|_| self.scan.fence > 1) else { return Ok(()) };
+        let update = Update {
+            state: Some(TaskState::Active),
+            message: Some(format!("Taken up again by the server {}", self.ctx.server_name)),
+            reason_code: Some(String::new()),
+            advice: Some(String::new()),
+            server: Some(self.ctx.server_name.to_string()),
+            ..Update::default()
+        };
+        task::set(&mut *self.ctx.pool.acquire().await?, &self.ctx.clock, task, update).await?;
+        Ok(())
+    }
+
     /// From the present state until everything is saved.
     async fn steps(&mut self) -> Result<(), Halt> {
         self.connect().await?;
+        if self.scan.fence > TAKEN_AT_MOST {
+            return Err(Reason::Internal(format!("the scan stopped {TAKEN_AT_MOST} times without a word")).into());
+        }
         loop {
             let step = match self.scan.state {
                 State::CreatingPod => self.create_pod().await,
@@ -224,7 +245,7 @@ impl<'a> Run<'a> {
 
     async fn begin_again(&mut self, detail: &str) -> Result<(), Halt> {
         tracing::warn!(scan = self.scan.id.0, "the pod got lost ({detail}); making another");
-        self.scan.warnings.push(format!("The first scan pod got lost: {detail}."));
+        self.scan.warnings.push(format!("The first scan pod got lost: {}.", detail.replace('\0', "")));
         self.scan.attempt += 1;
         self.scan.pod_uid = String::new();
         self.scan.pod_name = String::new();

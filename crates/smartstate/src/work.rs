@@ -1,12 +1,10 @@
 //! The loop that every server runs: cancels, admits, takes over, and says why nothing happens.
 
-use crate::{SmartState, admission, lease, reaper, request, scan};
-use anyhow::Context;
-use model::ids::{ScanId, TaskId};
-use queue::job::{Event, Job, JobError, RaisedEvent, enqueue_many};
+use crate::{SmartState, admission, cancel, lease, reaper, request, scan};
+use model::ids::ScanId;
+use queue::job::JobError;
 use queue::role::{self, Role};
-use queue::task::{self, TaskStatus};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::future::Future;
 use std::time::Duration;
 
@@ -14,7 +12,6 @@ const PASS_EVERY: Duration = Duration::from_secs(1);
 const REAP_EVERY: Duration = Duration::from_secs(30);
 /// How many scans one process drives at most, over all providers.
 const DRIVEN_AT_MOST: usize = 32;
-const CANCELLED_AT_ONCE: i64 = 500;
 
 /// The job `AnalyzeImage`: starts what may start now and returns; the scan's own row carries it from there.
 ///
@@ -65,9 +62,10 @@ pub async fn work(ctx: SmartState, shutdown: impl Future<Output = ()>) {
 
 async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
     let mut conn = ctx.pool.acquire().await?;
-    cancel_waiting(&mut conn, ctx).await?;
+    cancel::waiting(&mut conn, ctx).await?;
     if !has_roles(&mut conn, ctx).await? {
         if let Some(reason) = request::missing_role(&mut conn, &ctx.clock).await? {
+            cancel::undriven(&mut conn, ctx).await?;
             admission::tell_missing_role(&mut conn, ctx, &reason).await?;
         }
         return Ok(());
@@ -79,6 +77,10 @@ async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
     for id in lease::lapsed(&mut conn, ctx).await? {
         if driven(ctx) >= DRIVEN_AT_MOST || ctx.stop.is_cancelled() {
             break;
+        }
+        // Its lease lapsed, but it has not noticed yet; taking it from itself would help nobody.
+        if is_driven(ctx, id) {
+            continue;
         }
         if let Some(taken) = lease::take(&mut conn, ctx, id).await? {
             scan::spawn(ctx, taken);
@@ -96,55 +98,11 @@ fn driven(ctx: &SmartState) -> usize {
     ctx.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
 }
 
+fn is_driven(ctx: &SmartState, scan: ScanId) -> bool {
+    ctx.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&scan)
+}
+
 async fn has_roles(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<bool> {
     let roles = role::list(conn, ctx.server).await?;
     Ok([Role::SmartState, Role::SmartProxy].into_iter().all(|role| roles.contains(&(role, true))))
-}
-
-/// Ends waiting scans whose tasks a person cancelled.
-async fn cancel_waiting(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
-    let now = ctx.clock.now();
-    let mut tx = conn.begin().await?;
-    let ended = sqlx::query!(
-        r#"WITH cancelled AS (
-             SELECT scans.id
-             FROM tasks
-             JOIN scans ON scans.task_id = tasks.id
-             WHERE tasks.state <> 'finished'
-               AND cancel_requested_at IS NOT NULL
-               AND scans.state = 'waiting'
-             LIMIT $1
-             FOR UPDATE OF scans SKIP LOCKED
-           )
-           UPDATE scans
-           SET state = 'finished', outcome = 'cancelled', reason_code = 'cancelled', message = 'Cancelled', finished_at = $2
-           FROM cancelled
-           WHERE scans.id = cancelled.id
-           RETURNING scans.task_id AS "task!: TaskId", image_id, provider_id"#,
-        CANCELLED_AT_ONCE,
-        now
-    )
-    .fetch_all(&mut *tx)
-    .await
-    .context("cancelling waiting scans")?;
-    if ended.is_empty() {
-        return Ok(());
-    }
-    let tasks: Vec<TaskId> = ended.iter().map(|row| row.task).collect();
-    task::finish_many(&mut tx, &ctx.clock, &tasks, TaskStatus::Cancelled, "Cancelled before it started", "cancelled", "").await?;
-    let jobs: Vec<Job> = ended
-        .iter()
-        .filter_map(|row| {
-            Some(Job::RaiseEvent(RaisedEvent {
-                event: Event::ContainerImageScanAbort,
-                target_kind: "container_image".into(),
-                target: row.image_id?,
-                provider: Some(row.provider_id.into()),
-                details: serde_json::json!({ "reason_code": "cancelled" }),
-            }))
-        })
-        .collect();
-    enqueue_many(&mut tx, &jobs).await?;
-    tx.commit().await?;
-    Ok(())
 }

@@ -33,7 +33,7 @@ impl Run<'_> {
         let client = self.client()?.clone();
         let launched = launch::launch(self.ctx, (&client, self.kind), &self.scan, &instance, &token, until).await?;
         self.scan.pod_uid = launched.uid;
-        self.scan.warnings.extend(launched.warnings);
+        self.scan.warnings.extend(launched.warnings.into_iter().map(|warning| warning.replace('\0', "")));
         let message = format!("Starting the pod {}", self.scan.pod_name);
         self.advance(State::StartingPod, Some("pod_create"), &message, 10).await
     }
