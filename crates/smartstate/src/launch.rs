@@ -56,7 +56,7 @@ async fn make(ctx: &SmartState, (client, kind): (&Client, Kind), scan: &Scan, in
     let mut warnings = vec![];
     let with_priority = ensure_priority_class(client, until, &mut warnings).await?;
     let places = pull_secrets::places(&mut *ctx.pool.acquire().await?, scan).await?;
-    let (logins, unread) = ask(until, || pull_secrets::read(client, &places)).await?;
+    let (logins, unread) = ask(until, || pull_secrets::read(client, &places, &scan.reference)).await?;
     warnings.extend(unread);
     let authorities = read_authorities(ctx).await?;
     let parts = Parts { scan, kind, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority };

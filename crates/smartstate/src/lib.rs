@@ -14,6 +14,7 @@ mod pod;
 mod proxy;
 mod pull_secrets;
 mod reaper;
+mod reference;
 mod report;
 mod request;
 mod save;

@@ -8,13 +8,14 @@ use crate::lease::{Guard, Scan, Signal, State};
 use crate::proxy::Proxy;
 use crate::reason::Reason;
 use crate::trouble::Halt;
-use crate::{SmartState, deadline};
+use crate::{SmartState, deadline, launch, reference};
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use inventory::Kind;
 use kube::Client;
 use model::ids::ScanId;
 use queue::task::{self, TaskState, Update};
+use scap::protocol::{Failure, FailureCode};
 use serde_json::json;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 /// A pod that got lost is replaced so often that there are this many in all.
 const PODS_AT_MOST: i16 = 2;
+const REMOVED_WITHIN: Duration = Duration::from_secs(20);
 /// A scan that was taken over more often than any row of restarts explains fails each time in a way of its own.
 const TAKEN_AT_MOST: i64 = 30;
 
@@ -135,7 +137,8 @@ impl<'a> Run<'a> {
             };
             match step {
                 Ok(()) => {}
-                Err(Halt::Lost(detail)) if self.scan.attempt < PODS_AT_MOST => self.begin_again(&detail).await?,
+                Err(Halt::Lost(detail)) if self.pods_of_this_name() < PODS_AT_MOST => self.begin_again(&detail).await?,
+                Err(Halt::Because(Reason::Inspector(failure))) if of_registry(failure.code) => self.try_elsewhere(failure).await?,
                 Err(halt) => return Err(halt),
             }
         }
@@ -194,7 +197,8 @@ impl<'a> Run<'a> {
         let mut tx = self.ctx.pool.begin().await?;
         let saved = sqlx::query!(
             "UPDATE scans
-             SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9
+             SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9,
+                 reference = $10, tried_references = $11
              WHERE id = $1
                AND fence = $2
                AND state <> 'finished'",
@@ -206,7 +210,9 @@ impl<'a> Run<'a> {
             self.scan.pod_name,
             self.scan.pod_uid,
             self.scan.attempt,
-            &self.scan.warnings
+            &self.scan.warnings,
+            self.scan.reference,
+            &self.scan.tried
         )
         .execute(&mut *tx)
         .await?;
@@ -246,11 +252,40 @@ impl<'a> Run<'a> {
     async fn begin_again(&mut self, detail: &str) -> Result<(), Halt> {
         tracing::warn!(scan = self.scan.id.0, "the pod got lost ({detail}); making another");
         self.scan.warnings.push(format!("The first scan pod got lost: {}.", detail.replace('\0', "")));
+        self.anew("The scan pod got lost; making another").await
+    }
+
+    /// The registry does not give the image by this name. Its content may be known by others at this provider, which another pod tries.
+    async fn try_elsewhere(&mut self, failure: Failure) -> Result<(), Halt> {
+        let next = reference::next(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
+        let Some(next) = next else { return Err(Reason::Inspector(failure).into()) };
+        // What cannot be removed now is the reaper's.
+        drop(launch::remove(self.client()?, &self.scan, Instant::now() + REMOVED_WITHIN).await);
+        let message = format!("Trying {next}");
+        let before = std::mem::replace(&mut self.scan.reference, next);
+        self.scan.warnings.push(format!("{before} could not be pulled: {}", failure.message.replace('\0', "")));
+        self.scan.tried.push(before);
+        self.anew(&message).await
+    }
+
+    /// Begins with another pod.
+    async fn anew(&mut self, message: &str) -> Result<(), Halt> {
         self.scan.attempt += 1;
         self.scan.pod_uid = String::new();
         self.scan.pod_name = String::new();
-        self.advance(State::CreatingPod, None, "The scan pod got lost; making another", 5).await
+        self.advance(State::CreatingPod, None, message, 5).await
     }
+
+    /// Each name that is tried has a pod of its own, besides those that replace lost ones.
+    fn pods_of_this_name(&self) -> i16 {
+        self.scan.attempt.saturating_sub(i16::try_from(self.scan.tried.len()).unwrap_or(i16::MAX))
+    }
+}
+
+/// Whether another registry, or another name at this one, may do.
+fn of_registry(code: FailureCode) -> bool {
+    use FailureCode::{AccessDenied, ImageNotFound, RateLimited, RegistryTls, RegistryUnreachable};
+    matches!(code, AccessDenied | ImageNotFound | RateLimited | RegistryTls | RegistryUnreachable)
 }
 
 fn token_context(scan: ScanId) -> String {

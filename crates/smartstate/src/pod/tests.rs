@@ -10,6 +10,7 @@ pub(crate) fn scan(id: i64) -> Scan {
         provider: ProviderId(1),
         task: None,
         reference: format!("registry.example.org/shop/cart@sha256:{}", "d".repeat(64)),
+        tried: vec![],
         state: State::CreatingPod,
         fence: 1,
         attempt: 1,

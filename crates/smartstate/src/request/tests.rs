@@ -125,6 +125,19 @@ async fn roles_that_two_servers_share_between_them_are_none_to_drive_a_scan_with
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_open_scan_whose_task_was_removed_gets_another_to_follow(pool: PgPool) {
+    let mut conn = setup(&pool).await;
+    let (_, images) = images(&mut conn, 1).await;
+    let clock = Clock::default();
+    let first = request(&mut conn, &clock, "admin", &images).await.unwrap();
+    sqlx::query("DELETE FROM tasks").execute(&mut *conn).await.unwrap();
+    let again = request(&mut conn, &clock, "other", &images).await.unwrap();
+    assert_eq!((again.images[0].scan, again.images[0].existing), (first.images[0].scan, true));
+    let followed: Option<TaskId> = sqlx::query_scalar("SELECT task_id FROM scans").fetch_one(&mut *conn).await.unwrap();
+    assert!(again.task.is_some() && again.task == followed && again.task != first.task);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_retry_asks_for_what_did_not_end_well(pool: PgPool) {
     let mut conn = setup(&pool).await;
     let (_, images) = images(&mut conn, 3).await;

@@ -72,6 +72,9 @@ impl Run<'_> {
         let status = self.until_phase("Preparing the evaluation", 50, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
         if status.phase == Phase::Ready {
             let plan = content::plan(&self.ctx.feeds, status.os.as_ref()).await.map_err(|error| Reason::Internal(format!("{error:#}")))?;
+            if let Some(os) = &status.os {
+                self.scan.warnings.extend(self.ctx.feeds.stale(os).await);
+            }
             for file in &plan.files {
                 let put = self.insist_or(|| proxy.put_content(&file.sha256, file.body.clone())).await?;
                 put.map_err(|error| content_refused(&error))?;
