@@ -4,6 +4,7 @@ use crate::scan::stage::{FINISHED_WITHIN, Stage};
 use crate::support::{eventually, turn};
 use kube::api::ListParams;
 use sqlx::{ConnectOptions, PgPool};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use tokio::process::{Child, Command};
 
 /// Ten systems of different digests.
 const SAMPLES: [&str; 10] = ["alpine", "deb12-bad", "deb12-tiny", "distroless", "ml", "ml-docker", "ml-tar", "ml-zstd", "rpm-bdb", "rpm-sqlite"];
-/// When a scan is in this state, the server dies.
+/// When a scan is in one of these states, the server dies; in which order they come is the scans' affair. Each scan goes through all of them.
 const MOMENTS: [&str; 10] =
-    ["creating_pod", "starting_pod", "pulling", "evaluating", "fetching", "cleaning", "starting_pod", "fetching", "evaluating", "cleaning"];
-/// A moment that does not come is replaced by this one.
-const OR_AFTER: Duration = Duration::from_secs(20);
+    ["creating_pod", "starting_pod", "starting_pod", "pulling", "pulling", "evaluating", "evaluating", "fetching", "fetching", "cleaning"];
+const MOMENT_WITHIN: Duration = Duration::from_secs(300);
+/// Ten at a time on two processors.
+const ALL_WITHIN: Duration = Duration::from_secs(900);
 
 /// The program beside this test's own.
 fn program() -> PathBuf {
@@ -40,7 +42,9 @@ fn serve(stage: &Stage, folder: &std::path::Path) -> Child {
             set("SMARTSTATE__NAMESPACE", &stage.settings.namespace),
             set("SMARTSTATE__INSPECTOR_IMAGE", &stage.settings.inspector_image),
             set("SMARTSTATE__PLAIN_HTTP_REGISTRIES", &quoted(&stage.settings.plain_http_registries)),
-            set("SMARTSTATE__MEMORY_REQUEST", &stage.settings.memory_request),
+            set("SMARTSTATE__CONCURRENT_PER_PROVIDER", "10"),
+            set("SMARTSTATE__MEMORY_REQUEST", "64Mi"),
+            set("SMARTSTATE__CPU_REQUEST", "10m"),
         ])
         .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
@@ -50,19 +54,32 @@ fn serve(stage: &Stage, folder: &std::path::Path) -> Child {
         .unwrap()
 }
 
-async fn some_scan_is(pool: &PgPool, state: &str) {
+/// The fence of each scan: a server that takes a scan up raises it.
+async fn fences(pool: &PgPool) -> HashMap<i64, i64> {
+    sqlx::query_as("SELECT id, fence FROM scans").fetch_all(pool).await.unwrap().into_iter().collect()
+}
+
+/// Waits until the server that was started after `before` has a scan in one of the states that are `left`, and takes that off them. States may be short: it
+/// looks often.
+async fn moment(pool: &PgPool, before: &HashMap<i64, i64>, left: &mut Vec<&str>) {
     let seen = async {
         loop {
-            let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scans WHERE state = $1").bind(state).fetch_one(pool).await.unwrap();
-            if count > 0 {
-                return;
+            let scans: Vec<(i64, i64, String)> = sqlx::query_as("SELECT id, fence, state FROM scans").fetch_all(pool).await.unwrap();
+            let driven: Vec<String> = scans.into_iter().filter(|(id, fence, _)| *fence > before[id]).map(|(.., state)| state).collect();
+            if let Some(at) = left.iter().position(|moment| driven.iter().any(|state| state == moment)) {
+                return at;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    if tokio::time::timeout(OR_AFTER, seen).await.is_err() {
-        eprintln!("no scan was {state} within {OR_AFTER:?}; killing the server at what it does now");
+    match tokio::time::timeout(MOMENT_WITHIN, seen).await {
+        Ok(at) => drop(left.remove(at)),
+        Err(_) => panic!("within {MOMENT_WITHIN:?} no scan was in one of the states {left:?}"),
     }
+}
+
+async fn under_way(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM scans WHERE state NOT IN ('waiting', 'finished')").fetch_one(pool).await.unwrap()
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
@@ -77,12 +94,22 @@ async fn a_server_killed_at_ten_moments_finishes_ten_scans_each_once_and_leaves_
         images.push(stage.sample(sample).await);
     }
     let accepted = stage.request(&images).await;
-    for moment in MOMENTS {
+    let mut left = MOMENTS.to_vec();
+    while !left.is_empty() {
+        let before = fences(&stage.pool).await;
         let mut server = serve(&stage, folder.path());
-        some_scan_is(&stage.pool, moment).await;
+        moment(&stage.pool, &before, &mut left).await;
         server.kill().await.unwrap();
+        if left.len() == MOMENTS.len() - 1 {
+            assert_eq!(under_way(&stage.pool).await, 10, "all of them run at once");
+        }
     }
     let _last = serve(&stage, folder.path());
+    eventually("all ten scans are finished", ALL_WITHIN, || async {
+        let finished: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scans WHERE state = 'finished'").fetch_one(&stage.pool).await.unwrap();
+        (finished == 10).then_some(())
+    })
+    .await;
     for image in &accepted.images {
         let ended = stage.finished(image.scan).await;
         assert!(matches!(ended.outcome.as_str(), "ok" | "warn"), "{ended:?}");

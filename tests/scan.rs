@@ -3,7 +3,7 @@
 pub mod stage;
 
 use crate::support::{cluster, eventually, setting, turn};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use model::ids::ScanId;
@@ -174,15 +174,42 @@ async fn a_private_image_is_pulled_with_the_login_of_the_workload_that_uses_it(p
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
-async fn a_pod_that_somebody_deletes_is_replaced_once(pool: PgPool) {
+async fn a_pod_that_somebody_deletes_at_once_is_replaced_once(pool: PgPool) {
     let _turn = turn::shared().await;
+    let (stage, scan) = working(pool).await;
+    let name: String = sqlx::query_scalar("SELECT pod_name FROM scans WHERE id = $1").bind(scan).fetch_one(&stage.pool).await.unwrap();
+    stage.pods().delete(&name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    assert_replaced(stage, scan).await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_pod_that_somebody_deletes_in_peace_is_replaced_once(pool: PgPool) {
+    let _turn = turn::shared().await;
+    let (stage, scan) = working(pool).await;
+    let name: String = sqlx::query_scalar("SELECT pod_name FROM scans WHERE id = $1").bind(scan).fetch_one(&stage.pool).await.unwrap();
+    stage.pods().delete(&name, &DeleteParams::default()).await.unwrap();
+    assert_replaced(stage, scan).await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_namespace_that_somebody_deletes_is_made_again_when_it_is_gone(pool: PgPool) {
+    let _turn = turn::shared().await;
+    let (stage, scan) = working(pool).await;
+    Api::<Namespace>::all(stage.client.clone()).delete(&stage.settings.namespace, &DeleteParams::default()).await.unwrap();
+    assert_replaced(stage, scan).await;
+}
+
+/// A scan whose pod works.
+async fn working(pool: PgPool) -> (Stage, ScanId) {
     let mut stage = Stage::set(pool).await;
     stage.start();
     let image = stage.sample("deb12-tiny").await;
     let scan = stage.request(&[image]).await.images[0].scan;
     stage.until_state(scan, &["pulling", "evaluating"]).await;
-    let name: String = sqlx::query_scalar("SELECT pod_name FROM scans WHERE id = $1").bind(scan).fetch_one(&stage.pool).await.unwrap();
-    stage.pods().delete(&name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    (stage, scan)
+}
+
+async fn assert_replaced(stage: Stage, scan: ScanId) {
     let ended = stage.finished(scan).await;
     assert!(matches!(ended.outcome.as_str(), "ok" | "warn"), "{ended:?}");
     assert_eq!(ended.attempt, 2);

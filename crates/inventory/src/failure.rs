@@ -80,6 +80,15 @@ impl ConnectError {
         )
     }
 
+    /// It is an API server, but sent something that Tidewaiter's shapes do not fit.
+    pub(crate) fn unreadable(server: &str, why: &str) -> Self {
+        Self::new(
+            Reason::Error,
+            format!("{server} sent an object that Tidewaiter cannot read: {}.", brief(why)),
+            "Tidewaiter reads everything anew by itself. If this stays, report it with the version of the API server and this text.",
+        )
+    }
+
     pub(crate) fn permissions(missing: Vec<String>) -> Self {
         let message = format!("The login works, but it is not allowed to: {}.", missing.join("; "));
         Self {

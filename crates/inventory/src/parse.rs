@@ -1,6 +1,6 @@
 //! Kubernetes' objects → rows: the last place that sees Kubernetes' shapes.
 
-use crate::reference::{Reference, is_digest};
+use crate::reference::{Reference, is_digest, names_registry};
 use crate::rows;
 use crate::shape::{ContainerSpec, ContainerStatus, Metadata, Namespace, Node, Pod, State};
 use chrono::{DateTime, Utc};
@@ -125,17 +125,34 @@ fn container(kind: &'static str, spec: &ContainerSpec, status: Option<&Container
 
 /// Which image a container runs, as far as it is certain.
 ///
-/// The name is the one in the pod (the node's may be any of several that share the content). The digest is the pod's when it pins one, which holds even
-/// before and without the node having the image, else the one the node reports. A bare `sha256:…` from the node is the id of the unpacked image, which
-/// no registry knows; then, and before the node has reported anything, the image is not known.
+/// The digest is the pod's when it pins one, which holds even before and without the node having the image, else the one the node reports. A bare
+/// `sha256:…` from the node is the id of the unpacked image, which no registry knows; then, and before the node has reported anything, the image is not known.
+///
+/// The name is the one in the pod: the node's may be any of several that share the content. But a registry need not have the node's digest under the pod's
+/// name then, so the node's is kept as the one to pull by. A pod that names no registry has it chosen by the node (CRI-O: `registries.conf`).
 ///
 /// Source: kubelet `ContainerStatus.imageID`: docker `docker-pullable://name@digest` or `docker://sha256:id`, containerd and CRI-O `name@digest` or `sha256:id`.
 fn image(reference: &str, image_id: &str) -> Option<rows::Image> {
     let reported = image_id.rsplit_once("://").map_or(image_id, |(_, rest)| rest);
     let reported_digest = reported.split_once('@').map(|(_, digest)| digest).filter(|digest| is_digest(digest));
-    let named = Reference::parse(reference).or_else(|| Reference::parse(reported))?;
-    let digest = named.digest.as_deref().filter(|digest| is_digest(digest)).or(reported_digest)?.to_owned();
-    Some(rows::Image { registry: named.registry, name: named.name, digest, tag: named.tag })
+    let has = Reference::parse(reported);
+    let named = Reference::parse(reference).or_else(|| has.clone())?;
+    if let Some(digest) = named.digest.clone().filter(|digest| is_digest(digest)) {
+        return Some(rows::Image { registry: named.registry, name: named.name, digest, tag: named.tag, pulled_from: String::new() });
+    }
+    let digest = reported_digest?.to_owned();
+    let own = |named: Reference, pulled_from: String| rows::Image { registry: named.registry, name: named.name, digest, tag: named.tag, pulled_from };
+    Some(match has {
+        Some(has) if chosen_by_node(reference, &named, &has) => own(Reference { tag: named.tag, ..has }, String::new()),
+        Some(has) if (&has.registry, &has.name) != (&named.registry, &named.name) => own(named, format!("{}/{}", has.registry, has.name)),
+        _ => own(named, String::new()),
+    })
+}
+
+/// Whether the node has filled in what the pod's reference leaves open.
+fn chosen_by_node(reference: &str, named: &Reference, has: &Reference) -> bool {
+    let short = named.name.strip_prefix("library/").unwrap_or(&named.name);
+    !names_registry(reference) && (has.name == short || has.name.ends_with(&format!("/{short}")))
 }
 
 /// Tidewaiter compares versions of one kind at one API server; all known servers count upwards. Something else than a number compares as the oldest.

@@ -42,6 +42,7 @@ const NEEDS: &[Need] = &[
     Need { subresource: "proxy", ..own("get", "pods") },
     Need { subresource: "proxy", ..own("create", "pods") },
     Need { subresource: "proxy", ..own("update", "pods") },
+    own("get", "secrets"),
     own("list", "secrets"),
     own("create", "secrets"),
     own("patch", "secrets"),

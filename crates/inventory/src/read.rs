@@ -130,8 +130,12 @@ impl Reader<'_> {
 
     /// The next page comes while this one is saved. Archives what the list did not have only after it was read to its end.
     async fn read_once<T: Stored>(&self, task: Option<TaskId>) -> Result<(), Trouble> {
+        let known = self.position::<T>().await?;
         let mut page = self.page::<T>("").await?;
         let version = page.metadata.resource_version.clone();
+        if parse::version(&version) < known {
+            self.rewind().await?;
+        }
         let total = page.items.len() as i64 + page.metadata.remaining_item_count.unwrap_or(0);
         let mut seen = Vec::new();
         loop {
@@ -152,7 +156,10 @@ impl Reader<'_> {
     }
 
     async fn page<T: Object>(&self, next: &str) -> Result<Page<T>, Trouble> {
-        let path = page_path(T::PATH, self.ctx.settings.page_size, next);
+        self.ask(&page_path(T::PATH, self.ctx.settings.page_size, next)).await
+    }
+
+    async fn ask<T: Object>(&self, path: &str) -> Result<Page<T>, Trouble> {
         let request = Request::get(path).body(Vec::new()).map_err(|error| self.explain(&kube::Error::HttpError(error)))?;
         match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), self.client.request(request)).await {
             Ok(answer) => answer.map_err(|error| self.explain(&error)),
@@ -160,9 +167,33 @@ impl Reader<'_> {
         }
     }
 
+    /// Up to which version the tables have objects of this kind; 0 when they have none.
+    async fn position<T: Object>(&self) -> Result<i64, Trouble> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        let known = positions::find(&mut conn, self.provider).await?;
+        Ok(known.get(T::PLURAL).and_then(serde_json::Value::as_str).map_or(0, parse::version))
+    }
+
+    /// The cluster's history is shorter than what the tables have of it: its etcd was restored from a backup. What is read now counts as newer.
+    pub(crate) async fn rewind(&self) -> Result<(), Trouble> {
+        tracing::warn!(provider = %self.provider, "the versions of the cluster's objects went back, as after a restored backup; everything is read anew");
+        let mut tx = save::begin(&self.ctx.pool, self.provider).await?;
+        save::rewind(&mut tx, self.provider).await?;
+        positions::clear(&mut tx, self.provider).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Whether the API server's history ends before `version`. A page of one object tells the present end of it.
+    pub(crate) async fn went_back<T: Object>(&self, version: &str) -> Result<bool, Trouble> {
+        let path = page_path(T::PATH, 1, "");
+        let page: Page<T> = self.ask(&path).await?;
+        Ok(parse::version(&page.metadata.resource_version) < parse::version(version))
+    }
+
     pub(crate) fn explain(&self, error: &kube::Error) -> Trouble {
         match error {
-            kube::Error::Api(status) if status.code == 410 => Trouble::Expired,
+            kube::Error::Api(status) if status.code == 410 || is_too_large(status) => Trouble::Expired,
+            kube::Error::SerdeError(_) => Trouble::Provider(ConnectError::unreadable(&self.server, &error.to_string())),
             other => Trouble::Provider(explain(other, &self.server)),
         }
     }
@@ -217,6 +248,13 @@ impl Reader<'_> {
         task::set(&mut conn, &self.ctx.clock, task, update).await?;
         Ok(())
     }
+}
+
+/// The API server does not know a version that it is asked for yet.
+///
+/// Source: apiserver, `pkg/storage/errors.go` (`NewTooLargeResourceVersionError`).
+pub(crate) fn is_too_large(status: &kube::core::Status) -> bool {
+    status.code == 504 && status.message.contains("Too large resource version")
 }
 
 fn page_path(path: &str, limit: u32, next: &str) -> String {

@@ -63,11 +63,20 @@ pub(crate) fn host_and_port(registry: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Whether the reference says which registry it means, rather than to leave that to the node.
+pub(crate) fn names_registry(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(first, _)| is_registry(first))
+}
+
 fn split_registry(path: &str) -> (&str, &str) {
     match path.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase()) => (first, rest),
+        Some((first, rest)) if is_registry(first) => (first, rest),
         _ => (DEFAULT_REGISTRY, path),
     }
+}
+
+fn is_registry(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase())
 }
 
 fn is_hex64(text: &str) -> bool {

@@ -8,9 +8,16 @@ use queue::JobError;
 use queue::task::{self, TaskState, TaskStatus, Update};
 use shape::Object as _;
 use sqlx::{ConnectOptions as _, PgConnection};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
 
 /// Of Postgres' two-number advisory locks, the class of those that refresh a provider.
 const REFRESH_LOCK: i32 = 0x5457_0002;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// A refresh that another one keeps waiting for so long ends: it holds a place that refreshes of other providers need.
+const TURN_WITHIN: Duration = Duration::from_secs(120);
+const LOOK: &str = "Look at the provider's page: what that one finds is there when it ends.";
+const LOOK_FOR_CANCEL_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the job `RefreshProvider`: reads everything, and ends the task (if there is one) with what was found or what is wrong.
 ///
@@ -18,9 +25,32 @@ const REFRESH_LOCK: i32 = 0x5457_0002;
 /// `Retry` for Tidewaiter's own trouble (the database). A provider that cannot be used is no error of the job: it is in the provider's status and the task.
 pub async fn refresh(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Result<(), JobError> {
     announce(ctx, task).await.map_err(JobError::retry)?;
-    let _lock = lock(ctx, provider).await.map_err(JobError::retry)?;
-    let outcome = read(ctx, provider, task).await;
+    let outcome = tokio::select! {
+        outcome = read_in_turn(ctx, provider, task) => outcome,
+        cancelled = cancelled(ctx, task) => Err(cancelled),
+    };
     finish(ctx, provider, task, outcome).await.map_err(JobError::retry)
+}
+
+/// `false`: it was not its turn in time.
+async fn read_in_turn(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Result<bool, Trouble> {
+    let Ok(lock) = timeout(TURN_WITHIN, lock(ctx, provider)).await else { return Ok(false) };
+    let _lock = lock?;
+    read(ctx, provider, task).await?;
+    Ok(true)
+}
+
+/// Ends when a person cancels the task, whatever the refresh waits for then.
+async fn cancelled(ctx: &Inventory, task: Option<TaskId>) -> Trouble {
+    let Some(task) = task else { return std::future::pending().await };
+    loop {
+        let asked = sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "asked!" FROM tasks WHERE id = $1"#, task.0).fetch_optional(&ctx.pool);
+        match asked.await {
+            Ok(Some(true)) => return Trouble::Cancelled,
+            Ok(_) => sleep(LOOK_FOR_CANCEL_EVERY).await,
+            Err(error) => return error.into(),
+        }
+    }
 }
 
 /// Reads everything unless somebody else has done so while this waited for its turn; for a watch that has no positions.
@@ -38,8 +68,14 @@ pub(crate) async fn refresh_if_needed(ctx: &Inventory, provider: ProviderId) -> 
 /// Only one refresh of a provider at a time. The lock lives on a connection of its own, which ends with it whatever happens.
 async fn lock(ctx: &Inventory, provider: ProviderId) -> anyhow::Result<PgConnection> {
     let mut conn = ctx.pool.connect_options().connect().await.context("connecting to Postgres")?;
-    sqlx::query!("SELECT pg_advisory_lock($1, $2)", REFRESH_LOCK, save::lock_key(provider)).fetch_one(&mut conn).await?;
-    Ok(conn)
+    loop {
+        let mine =
+            sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1, $2) AS "mine!""#, REFRESH_LOCK, save::lock_key(provider)).fetch_one(&mut conn).await?;
+        if mine {
+            return Ok(conn);
+        }
+        sleep(TRY_AGAIN_AFTER).await;
+    }
 }
 
 async fn announce(ctx: &Inventory, task: Option<TaskId>) -> anyhow::Result<()> {
@@ -100,7 +136,7 @@ async fn read_with(reader: &Reader<'_>, task: Option<TaskId>) -> Result<(), Trou
 }
 
 /// Ends the task. Gives the trouble back only when it is Tidewaiter's own.
-async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, outcome: Result<(), Trouble>) -> anyhow::Result<()> {
+async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, outcome: Result<bool, Trouble>) -> anyhow::Result<()> {
     if let Err(Trouble::Internal(error)) = outcome {
         return Err(error);
     }
@@ -110,6 +146,12 @@ async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, out
         Err(Trouble::Gone) => (TaskStatus::Cancelled, "The provider was removed".to_owned(), "provider_gone", String::new()),
         Err(Trouble::Provider(error)) => (TaskStatus::Error, error.message, error.reason.as_str(), error.advice),
         Err(Trouble::Cancelled) => (TaskStatus::Cancelled, "Cancelled; what had been read so far is kept".to_owned(), "cancelled", String::new()),
+        Ok(false) => (
+            TaskStatus::Warn,
+            format!("Another refresh of this provider still ran after {} seconds", TURN_WITHIN.as_secs()),
+            "refresh_running",
+            LOOK.to_owned(),
+        ),
         _ => (TaskStatus::Ok, found(&mut conn, provider).await?, "", String::new()),
     };
     task::finish(&mut conn, &ctx.clock, task, status, &message, code, &advice).await?;
@@ -135,4 +177,35 @@ async fn found(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<
         some(counts.projects, "project"),
         some(counts.nodes, "node")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::ServerId;
+    use model::{Clock, Sealer};
+    use queue::task::{NewTask, Target, TaskKind};
+    use sqlx::PgPool;
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn a_refresh_that_waits_for_another_one_can_be_cancelled(pool: PgPool) {
+        queue::setup(&pool).await.unwrap();
+        let settings = crate::Settings::default();
+        let ctx = Inventory { pool: pool.clone(), clock: Clock::default(), sealer: Sealer::new(&[1; 32]), settings, server: ServerId(1) };
+        let provider = ProviderId(7);
+        let _other = lock(&ctx, provider).await.unwrap();
+        let mut conn = pool.acquire().await.unwrap();
+        let new = NewTask {
+            kind: TaskKind::ProviderRefresh,
+            name: "Refresh".into(),
+            userid: "admin".into(),
+            target: Target::several("lab"),
+            provider: None,
+            parent: None,
+        };
+        let id = task::create(&mut conn, &ctx.clock, &new, "Queued").await.unwrap();
+        task::request_cancel(&mut conn, &ctx.clock, &[id]).await.unwrap();
+        refresh(&ctx, provider, Some(id)).await.unwrap();
+        assert_eq!(task::find(&mut conn, id).await.unwrap().unwrap().status, Some(TaskStatus::Cancelled));
+    }
 }

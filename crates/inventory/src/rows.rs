@@ -96,4 +96,6 @@ pub(crate) struct Image {
     pub(crate) name: String,
     pub(crate) digest: String,
     pub(crate) tag: String,
+    /// `registry/name` that the node has it from, when that is another; else empty.
+    pub(crate) pulled_from: String,
 }

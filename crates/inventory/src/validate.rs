@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long the whole of it may take.
 const LIMIT_SECS: u64 = 10;
+/// An API server that takes the connection and never answers is not there, whoever asks.
+const VERSION_LIMIT: Duration = Duration::from_secs(LIMIT_SECS);
 
 /// What a good connection told about its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ async fn check(connection: &Connection, kind: Kind, scan_namespace: &str) -> Res
         warnings.push("The server's certificate is not checked (insecure-skip-tls-verify): whoever stands in between can read the login. Give the CA certificate instead.".into());
     }
     if kind == Kind::Kubernetes && openshift {
-        warnings.push("This cluster is an OpenShift; the type OpenShift fits it better.".into());
+        warnings.push("This cluster is an OpenShift, which refuses scan pods that are made for a plain Kubernetes: give it the type OpenShift.".into());
     }
     Ok(Validated { version, openshift, warnings })
 }
@@ -78,8 +80,10 @@ pub(crate) async fn version(client: &kube::Client, server: &str) -> Result<Strin
         git_version: String,
     }
     let request = Request::get("/version").body(Vec::new()).map_err(|error| explain(&kube::Error::HttpError(error), server))?;
-    let version = client.request::<Version>(request).await.map_err(|error| explain(&error, server))?;
-    Ok(version.git_version)
+    match tokio::time::timeout(VERSION_LIMIT, client.request::<Version>(request)).await {
+        Ok(version) => Ok(version.map_err(|error| explain(&error, server))?.git_version),
+        Err(_) => Err(ConnectError::timeout(server, LIMIT_SECS)),
+    }
 }
 
 async fn serves_projects(client: &kube::Client, server: &str) -> Result<bool, ConnectError> {

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
-use crate::read::{Reader, Trouble};
+use crate::read::{Reader, Trouble, is_too_large};
 use crate::shape::{Namespace, Node, Object, Pod};
 use crate::{Inventory, parse, positions, refresh, save, status};
 use anyhow::anyhow;
@@ -103,6 +103,7 @@ async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, send
     let request = Request::get(path).body(Vec::new()).map_err(|error| reader.explain(&kube::Error::HttpError(error)))?;
     let opening = timeout(Duration::from_secs(OPEN_LIMIT_SECS), reader.client.request_events::<T>(request)).await;
     let events = match opening {
+        Ok(Err(kube::Error::Api(status))) if is_too_large(&status) => return Err(reread(reader).await),
         Ok(events) => events.map_err(|error| reader.explain(&error))?,
         Err(_) => return Err(Trouble::Provider(crate::ConnectError::timeout(&reader.server, OPEN_LIMIT_SECS))),
     };
@@ -110,7 +111,15 @@ async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, send
     tell::<T>(sender, version, Change::Open).await?;
     loop {
         // The end of a watch, a broken connection and silence all mean: open it again. If that fails too, it says why.
-        let Ok(Some(Ok(event))) = timeout(SILENCE, events.next()).await else { return Ok(()) };
+        let event = match timeout(SILENCE, events.next()).await {
+            Ok(Some(Ok(event))) => event,
+            Ok(Some(Err(error))) if is_unreadable(&error) => return Err(unreadable(reader, T::PLURAL).await),
+            Ok(Some(Err(kube::Error::Api(status)))) => return Err(reader.explain(&kube::Error::Api(status))),
+            Ok(Some(Err(_)) | None) => return Ok(()),
+            // An API server whose history ends before this watch's beginning is as silent as a dead connection.
+            Err(_) if reader.went_back::<T>(version).await? => return Err(reread(reader).await),
+            Err(_) => return Ok(()),
+        };
         let change = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 version.clone_from(&object.metadata().resource_version);
@@ -124,9 +133,32 @@ async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, send
                 *version = bookmark.metadata.resource_version;
                 Change::Nothing
             }
+            WatchEvent::Error(status) if is_too_large(&status) => return Err(reread(reader).await),
             WatchEvent::Error(status) => return Err(reader.explain(&kube::Error::Api(status))),
         };
         tell::<T>(sender, version, change).await?;
+    }
+}
+
+/// Whatever the tables have: everything is read anew.
+async fn reread(reader: &Reader<'_>) -> Trouble {
+    reader.rewind().await.err().unwrap_or(Trouble::Expired)
+}
+
+/// A change that cannot be read must not be asked for again and again: everything is read anew, and the provider's status says so as long as it happens.
+async fn unreadable(reader: &Reader<'_>, kind: &str) -> Trouble {
+    tracing::warn!(provider = %reader.provider, kind, "a change cannot be read; everything is read anew");
+    let cleared = async { positions::clear(&mut *reader.ctx.pool.acquire().await?, reader.provider).await };
+    let error = crate::ConnectError::unreadable(&reader.server, &format!("a change of {kind} does not have the shape that they have"));
+    cleared.await.map_or_else(Trouble::Internal, |()| Trouble::Provider(error))
+}
+
+/// The client takes a line that is no event for a status, all of whose fields may be missing.
+fn is_unreadable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => status.code == 0 && status.message.is_empty(),
+        _ => false,
     }
 }
 
@@ -223,3 +255,6 @@ async fn refresh_regularly(ctx: &Inventory, provider: ProviderId) -> Result<Infa
         sleep(Duration::from_secs(60)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! May a scan start now? At most so many at a time per provider; what was asked for alone goes before what was asked for in bulk.
 
-use crate::SmartState;
+use crate::lease::State;
 use crate::reason::Reason;
 use crate::request::say_waiting;
+use crate::{SmartState, deadline};
 use anyhow::Context;
-use chrono::Duration;
 use model::ids::{ProviderId, ScanId, TaskId};
 use sqlx::{Connection, PgConnection};
 
@@ -12,8 +12,6 @@ use sqlx::{Connection, PgConnection};
 const LOCK: i32 = 0x7477_0001;
 /// How many waiting tasks hear in one go why they wait; the others in the next.
 const TOLD_AT_ONCE: i64 = 100;
-/// The first step's time, in seconds.
-pub(crate) const CREATING_SECS: i64 = 150;
 
 /// Moves as many waiting scans of `provider` as may start now to `creating_pod`, and lets the others say why they wait. Their leases are free: see `lease::take`.
 ///
@@ -83,7 +81,7 @@ async fn start(conn: &mut PgConnection, ctx: &SmartState, provider: ProviderId, 
         provider.0,
         room,
         now,
-        now + Duration::seconds(CREATING_SECS)
+        deadline::of(State::CreatingPod, now)
     )
     .fetch_all(conn)
     .await
@@ -98,12 +96,30 @@ async fn tell_waiting(conn: &mut PgConnection, ctx: &SmartState, provider: Provi
     say_waiting(conn, &ctx.clock, &tasks, &reason).await
 }
 
-/// Lets tasks say that no server has the role; every server's loop does this, since none with the role is there to.
+/// Lets tasks of waiting scans, and of those that a server with the roles left on their way, say that there is none any more; every server's loop does
+/// this, since none with the roles is there to.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn tell_missing_role(conn: &mut PgConnection, ctx: &SmartState, reason: &Reason) -> anyhow::Result<()> {
-    let tasks = waiting_tasks(conn, None, reason).await?;
+    let mut tasks = waiting_tasks(conn, None, reason).await?;
+    let left = sqlx::query_scalar!(
+        r#"SELECT tasks.id AS "id: TaskId"
+           FROM scans
+           JOIN tasks ON tasks.id = task_id
+           WHERE scans.state NOT IN ('waiting', 'finished')
+             AND (lease_until IS NULL OR lease_until < $1)
+             AND tasks.state <> 'finished'
+             AND tasks.message <> $2
+           ORDER BY scans.id
+           LIMIT $3"#,
+        ctx.clock.now(),
+        reason.message(),
+        TOLD_AT_ONCE
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    tasks.extend(left);
     say_waiting(conn, &ctx.clock, &tasks, reason).await
 }
 

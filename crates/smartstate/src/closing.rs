@@ -65,6 +65,44 @@ pub(crate) async fn cancel_waiting(conn: &mut PgConnection, ctx: &SmartState) ->
     Ok(())
 }
 
+/// Ends scans whose tasks a person cancelled and that a server left on their way, when no server has the roles to go on. The raised fence keeps that server
+/// from writing should it come back; the pod is the reaper's, once a server has the roles.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn cancel_undriven(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
+    let mut tx = conn.begin().await?;
+    let ended = sqlx::query_as!(
+        Ended,
+        r#"WITH cancelled AS (
+             SELECT scans.id
+             FROM tasks
+             JOIN scans ON scans.task_id = tasks.id
+             WHERE tasks.state <> 'finished'
+               AND cancel_requested_at IS NOT NULL
+               AND scans.state NOT IN ('waiting', 'cleaning', 'finished')
+               AND (lease_until IS NULL OR lease_until < $2)
+             LIMIT $1
+             FOR UPDATE OF scans SKIP LOCKED
+           )
+           UPDATE scans
+           SET state = 'finished', outcome = 'cancelled', reason_code = 'cancelled', message = 'Cancelled', finished_at = $2,
+               fence = fence + 1, token = NULL, lease_owner = NULL, lease_until = NULL, state_deadline_at = NULL
+           FROM cancelled
+           WHERE scans.id = cancelled.id
+           RETURNING task_id AS "task: TaskId", image_id AS "image: ImageId", provider_id AS "provider: ProviderId",
+                     outcome AS "outcome!", message, reason_code, advice"#,
+        ENDED_AT_ONCE,
+        ctx.clock.now()
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .context("cancelling scans that nobody drives")?;
+    tell(&mut tx, ctx, &ended).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Sees to it that a provider has no open scan, and hardly a pod of one, when this returns. Ask for its removal first, so that no new ones start.
 ///
 /// Waiting scans end at once. Those that are driven are ended by their server, which removes their pods; whatever is open 90 seconds after `asked_at`
@@ -83,12 +121,8 @@ pub async fn end_scans(ctx: &SmartState, provider: ProviderId, asked_at: DateTim
         drop(conn);
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    let had_pods = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM scans WHERE provider_id = $1 AND pod_name <> '') AS "had!""#, provider.0);
-    if had_pods.fetch_one(&ctx.pool).await? {
-        // The last chance: with the provider goes its login.
-        reaper::reap_one(ctx, provider).await;
-    }
-    Ok(())
+    // The last chance: with the provider goes its login.
+    reaper::reap_provider(ctx, provider).await
 }
 
 async fn has_open(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<bool> {

@@ -1,8 +1,9 @@
 //! Vulnerability definitions from files and addresses: loaded, checked for size, kept compressed.
 
 use crate::settings::{ContentSettings, Feed};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use scap::report::OperatingSystem;
 use sha2::{Digest, Sha256};
@@ -15,7 +16,9 @@ use tokio::sync::Mutex;
 const PACKED_BYTES: usize = 256 << 20;
 const UNPACKED_BYTES: u64 = 1 << 30;
 const FRESH_FOR: Duration = Duration::from_secs(600);
-const DOWNLOAD_WITHIN: Duration = Duration::from_secs(300);
+const DOWNLOAD_WITHIN: Duration = Duration::from_secs(60);
+/// A source that failed is left alone for so long: the scans that wait for it need not all find out by themselves.
+const FAILED_FOR: Duration = Duration::from_secs(60);
 
 /// Content ready to be put into a pod.
 #[derive(Debug, Clone)]
@@ -37,14 +40,23 @@ enum Stamp {
 struct Kept {
     stamp: Stamp,
     checked_at: Instant,
+    loaded_at: DateTime<Utc>,
     packed: Packed,
+}
+
+/// What is known of one location.
+#[derive(Default)]
+struct Slot {
+    kept: Option<Kept>,
+    /// When it could not be loaded the last time, and why; `None`: it could.
+    failed: Option<(Instant, String)>,
 }
 
 /// The configured feeds and what of them is loaded.
 pub(crate) struct Feeds {
     feeds: Vec<Feed>,
     /// One slot per location: two scans that need the same feed load it once.
-    kept: std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Kept>>>>>,
+    kept: std::sync::Mutex<HashMap<String, Arc<Mutex<Slot>>>>,
 }
 
 impl Feeds {
@@ -62,30 +74,68 @@ impl Feeds {
     /// # Errors
     /// The source cannot be read, is too large, or is not what its name says. One that was loaded before and cannot be reached now is used as it was.
     pub(crate) async fn load(&self, feed: &Feed) -> anyhow::Result<Packed> {
-        let slot = {
-            let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            kept.entry(feed.location.clone()).or_default().clone()
-        };
+        let slot = self.slot(feed);
         let mut slot = slot.lock().await;
-        let loaded = if feed.location.starts_with("https://") || feed.location.starts_with("http://") {
-            download(&feed.location, slot.as_ref()).await
-        } else {
-            open(&feed.location, slot.as_ref()).await
+        let loaded = match &slot.failed {
+            Some((at, why)) if is_address(&feed.location) && at.elapsed() < FAILED_FOR => Err(anyhow!("{why}")),
+            _ if is_address(&feed.location) => download(&feed.location, slot.kept.as_ref()).await,
+            _ => open(&feed.location, slot.kept.as_ref()).await,
         };
-        match (loaded, slot.as_mut()) {
-            (Ok(Some(new)), _) => Ok(slot.insert(new).packed.clone()),
+        if let Err(error) = &loaded
+            && slot.failed.as_ref().is_none_or(|(at, _)| at.elapsed() >= FAILED_FOR)
+        {
+            tracing::warn!("vulnerability definitions {}: {error:#}", shown(&feed.location));
+            slot.failed = Some((Instant::now(), format!("{error:#}")));
+        }
+        match (loaded, slot.kept.as_mut()) {
+            (Ok(Some(new)), _) => {
+                slot.failed = None;
+                Ok(slot.kept.insert(new).packed.clone())
+            }
             (Ok(None), Some(old)) => {
-                old.checked_at = Instant::now();
-                Ok(old.packed.clone())
+                (old.checked_at, old.loaded_at) = (Instant::now(), Utc::now());
+                let packed = old.packed.clone();
+                slot.failed = None;
+                Ok(packed)
             }
-            (Err(error), Some(old)) => {
-                tracing::warn!("vulnerability definitions {}: {error:#}; using those of before", feed.location);
-                Ok(old.packed.clone())
-            }
+            (Err(_), Some(old)) => Ok(old.packed.clone()),
             (Err(error), None) => Err(error),
-            (Ok(None), None) => bail!("{} has not changed, but was never loaded", feed.location),
+            (Ok(None), None) => bail!("{} has not changed, but was never loaded", shown(&feed.location)),
         }
     }
+
+    /// What a scan of this system must say about the definitions that [`Feeds::load`] gave for it: that they are old, since their source fails.
+    pub(crate) async fn stale(&self, os: &OperatingSystem) -> Option<String> {
+        let feed = self.find(os)?;
+        let slot = self.slot(feed);
+        let slot = slot.lock().await;
+        let ((_, why), kept) = (slot.failed.as_ref()?, slot.kept.as_ref()?);
+        let since = kept.loaded_at.format("%Y-%m-%d %H:%M UTC");
+        Some(format!("The vulnerability definitions of {} {} are those of {since}: newer ones could not be loaded ({why}).", feed.id, feed.version))
+    }
+
+    fn slot(&self, feed: &Feed) -> Arc<Mutex<Slot>> {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.entry(feed.location.clone()).or_default().clone()
+    }
+}
+
+fn is_address(location: &str) -> bool {
+    location.starts_with("https://") || location.starts_with("http://")
+}
+
+/// A location as it may be logged and shown: addresses without user, password and query, where secrets are.
+fn shown(location: &str) -> String {
+    let Ok(mut address) = url::Url::parse(location) else { return location.to_owned() };
+    if !is_address(location) {
+        return location.to_owned();
+    }
+    // Both only fail for addresses without a host, which http has not.
+    let _ = address.set_username("");
+    let _ = address.set_password(None);
+    address.set_query(None);
+    address.set_fragment(None);
+    address.into()
 }
 
 /// `9` covers `9` and `9.4`, not `95`.
@@ -106,7 +156,11 @@ async fn open(path: &str, old: Option<&Kept>) -> anyhow::Result<Option<Kept>> {
         pack(unpacked(&name, std::io::BufReader::new(file))?).with_context(|| format!("reading {name}"))
     })
     .await??;
-    Ok(Some(Kept { stamp, checked_at: Instant::now(), packed }))
+    Ok(Some(kept(stamp, packed)))
+}
+
+fn kept(stamp: Stamp, packed: Packed) -> Kept {
+    Kept { stamp, checked_at: Instant::now(), loaded_at: Utc::now(), packed }
 }
 
 /// `None`: as before, or fresh enough not to ask.
@@ -114,27 +168,28 @@ async fn download(address: &str, old: Option<&Kept>) -> anyhow::Result<Option<Ke
     if old.is_some_and(|old| old.checked_at.elapsed() < FRESH_FOR) {
         return Ok(None);
     }
+    let place = shown(address);
     let client = reqwest::Client::builder().timeout(DOWNLOAD_WITHIN).connect_timeout(Duration::from_secs(10)).build()?;
     let mut request = client.get(address);
     if let Some(Kept { stamp: Stamp::Tag(tag), .. }) = old {
         request = request.header(http::header::IF_NONE_MATCH, tag);
     }
-    let answer = request.send().await.with_context(|| format!("fetching {address}"))?;
+    let answer = request.send().await.map_err(reqwest::Error::without_url).with_context(|| format!("fetching {place}"))?;
     if answer.status() == http::StatusCode::NOT_MODIFIED {
         return Ok(None);
     }
-    ensure!(answer.status().is_success(), "fetching {address}: the server says {}", answer.status());
+    ensure!(answer.status().is_success(), "fetching {place}: the server says {}", answer.status());
     let tag = answer.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     let mut stream = answer.bytes_stream();
     while let Some(part) = stream.next().await {
-        body.extend_from_slice(&part.with_context(|| format!("fetching {address}"))?);
-        ensure!(body.len() <= PACKED_BYTES, "{address} is larger than {PACKED_BYTES} bytes");
+        body.extend_from_slice(&part.map_err(reqwest::Error::without_url).with_context(|| format!("fetching {place}"))?);
+        ensure!(body.len() <= PACKED_BYTES, "{place} is larger than {PACKED_BYTES} bytes");
     }
     let path = url::Url::parse(address)?.path().to_owned();
     let packed = tokio::task::spawn_blocking(move || pack(unpacked(&path, std::io::Cursor::new(body))?)).await?;
-    let packed = packed.with_context(|| format!("reading {address}"))?;
-    Ok(Some(Kept { stamp: tag.map_or(Stamp::Unknown, Stamp::Tag), checked_at: Instant::now(), packed }))
+    let packed = packed.with_context(|| format!("reading {place}"))?;
+    Ok(Some(kept(tag.map_or(Stamp::Unknown, Stamp::Tag), packed)))
 }
 
 fn unpacked<'a>(name: &str, packed: impl std::io::BufRead + 'a) -> anyhow::Result<Box<dyn Read + 'a>> {
@@ -214,7 +269,33 @@ mod tests {
         write("<oval>more than before</oval>");
         let second = feeds.load(&feed).await.unwrap();
         assert_ne!(first.sha256, second.sha256);
+        assert_eq!(feeds.stale(&system("debian", "12")).await, None);
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(feeds.load(&feed).await.unwrap().sha256, second.sha256);
+        let warning = feeds.stale(&system("debian", "12")).await.unwrap();
+        assert!(warning.contains("could not be loaded (reading") && warning.contains("debian 12 are those of 20"), "{warning}");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_fails_is_not_asked_by_every_scan_and_its_password_is_not_shown() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://user:hunter2@{}/oval.xml?sig=hunter3", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncReadExt::read(&mut socket, &mut [0; 4096]).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+            // Nobody listens from here on: another question would end in another way.
+            drop(listener);
+        });
+        let feeds = feeds(&address);
+        let feed = feeds.feeds[0].clone();
+        let first = format!("{:#}", feeds.load(&feed).await.unwrap_err());
+        asked.await.unwrap();
+        assert!(first.contains("/oval.xml: the server says 500") && !first.contains("hunter"), "{first}");
+        assert_eq!(format!("{:#}", feeds.load(&feed).await.unwrap_err()), first);
+        assert_eq!(feeds.stale(&system("debian", "12")).await, None, "there are no older ones");
+        let refused = self::feeds("http://user:hunter2@127.0.0.1:1/oval.xml?sig=hunter3");
+        let error = format!("{:#}", refused.load(&refused.feeds[0].clone()).await.unwrap_err());
+        assert!(error.contains("127.0.0.1:1/oval.xml") && !error.contains("hunter"), "{error}");
     }
 }

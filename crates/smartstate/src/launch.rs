@@ -5,17 +5,20 @@ use crate::lease::Scan;
 use crate::pod::{self, Parts, SCAN_ID};
 use crate::pull_secrets;
 use crate::reason::Reason;
+use crate::surroundings::{ensure_namespace, ensure_priority_class};
 use crate::trouble::{Halt, ask};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use k8s_openapi::api::scheduling::v1::PriorityClass;
+use inventory::Kind;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a node gets to end a scan's container.
 const FORCED_AFTER: Duration = Duration::from_secs(15);
+const OWNED_WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A pod that was made or found.
 pub(crate) struct Launched {
@@ -25,20 +28,38 @@ pub(crate) struct Launched {
 }
 
 /// Makes the pod of `scan` (whose namespace, pod name and token are saved already), or adopts it when a server that was killed had made it.
-pub(crate) async fn launch(ctx: &SmartState, client: &Client, scan: &Scan, instance: &str, token: &[u8], until: Instant) -> Result<Launched, Halt> {
+pub(crate) async fn launch(
+    ctx: &SmartState,
+    (client, kind): (&Client, Kind),
+    scan: &Scan,
+    instance: &str,
+    token: &[u8],
+    until: Instant,
+) -> Result<Launched, Halt> {
     check_settings(ctx)?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
     if let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? {
         return adopt(&found, scan);
     }
-    ensure_namespace(client, &scan.namespace, until).await?;
+    loop {
+        ensure_namespace(client, &scan.namespace, until).await?;
+        match make(ctx, (client, kind), scan, instance, token, until).await {
+            // Somebody deletes the namespace just now: it is made again when it is gone.
+            Err(Halt::Because(Reason::Namespace { .. })) if Instant::now() + PAUSE < until => sleep(PAUSE).await,
+            made => return made,
+        }
+    }
+}
+
+async fn make(ctx: &SmartState, (client, kind): (&Client, Kind), scan: &Scan, instance: &str, token: &[u8], until: Instant) -> Result<Launched, Halt> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
     let mut warnings = vec![];
     let with_priority = ensure_priority_class(client, until, &mut warnings).await?;
     let places = pull_secrets::places(&mut *ctx.pool.acquire().await?, scan).await?;
-    let (logins, unread) = ask(until, || pull_secrets::read(client, &places)).await?;
+    let (logins, unread) = ask(until, || pull_secrets::read(client, &places, &scan.reference)).await?;
     warnings.extend(unread);
     let authorities = read_authorities(ctx).await?;
-    let parts = Parts { scan, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority };
+    let parts = Parts { scan, kind, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority };
     let has_secret = ensure_secret(client, &parts, logins, authorities, until).await?;
     let manifest = pod::pod(&ctx.settings, &parts).map_err(|error| Reason::NotConfigured(format!("The settings make no valid pod: {error}")))?;
     let params = PostParams::default();
@@ -77,61 +98,6 @@ fn adopt(pod: &Pod, scan: &Scan) -> Result<Launched, Halt> {
     }
 }
 
-async fn ensure_namespace(client: &Client, name: &str, until: Instant) -> Result<(), Halt> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let found = ask(until, || async {
-        match namespaces.get_opt(name).await {
-            // Without the right to look, the making of the pod will tell.
-            Err(kube::Error::Api(status)) if status.code == 403 => Ok(true),
-            other => other.map(|found| found.is_some()),
-        }
-    });
-    if found.await? {
-        return Ok(());
-    }
-    let manifest = pod::namespace(name).map_err(|error| Reason::Internal(error.to_string()))?;
-    let params = PostParams::default();
-    let made = ask(until, || async {
-        match namespaces.create(&params, &manifest).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            other => other.map(drop),
-        }
-    });
-    made.await.map_err(|halt| match halt {
-        Halt::Because(Reason::Forbidden(detail)) => Reason::Namespace { namespace: name.into(), detail }.into(),
-        other => other,
-    })
-}
-
-/// Whether the class is there. Without it pods have the cluster's default priority, which a warning says.
-async fn ensure_priority_class(client: &Client, until: Instant, warnings: &mut Vec<String>) -> Result<bool, Halt> {
-    let classes: Api<PriorityClass> = Api::all(client.clone());
-    let manifest = pod::priority_class().map_err(|error| Reason::Internal(error.to_string()))?;
-    let params = PostParams::default();
-    let there = ask(until, || async {
-        match classes.get_opt(pod::PRIORITY_CLASS).await {
-            Ok(Some(_)) => return Ok(true),
-            Ok(None) => {}
-            Err(kube::Error::Api(status)) if status.code == 403 => {}
-            Err(error) => return Err(error),
-        }
-        match classes.create(&params, &manifest).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
-            Err(error) => Err(error),
-        }
-    })
-    .await?;
-    if !there {
-        warnings.push(format!(
-            "The priority class {} is missing and Tidewaiter may not make it: the scan pod had the cluster's default priority.",
-            pod::PRIORITY_CLASS
-        ));
-    }
-    Ok(there)
-}
-
 async fn read_authorities(ctx: &SmartState) -> Result<Option<String>, Halt> {
     match ctx.settings.registry_ca_file.as_str() {
         "" => Ok(None),
@@ -155,14 +121,31 @@ async fn ensure_secret(client: &Client, parts: &Parts<'_>, logins: Vec<String>, 
     ask(until, || async {
         match secrets.create(&params, &manifest).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                secrets.delete(&parts.scan.pod_name, &DeleteParams::default()).await?;
-                secrets.create(&params, &manifest).await.map(drop)
+                if !delete_secret(&secrets, parts.scan).await? {
+                    return Ok(false);
+                }
+                secrets.create(&params, &manifest).await.map(|_| true)
             }
-            other => other.map(drop),
+            other => other.map(|_| true),
         }
     })
-    .await?;
-    Ok(true)
+    .await?
+    .then_some(true)
+    .ok_or_else(|| Reason::PodRejected(format!("a secret {} that is not of this scan is in its place", parts.scan.pod_name)).into())
+}
+
+/// Deletes the scan's secret if there is one; `false`: one of that name is there, but is not the scan's and stays.
+async fn delete_secret(secrets: &Api<Secret>, scan: &Scan) -> Result<bool, kube::Error> {
+    let Some(found) = secrets.get_metadata_opt(&scan.pod_name).await? else { return Ok(true) };
+    let annotated = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SCAN_ID));
+    let (Some(uid), Some(id)) = (&found.metadata.uid, annotated) else { return Ok(false) };
+    if *id != scan.id.to_string() {
+        return Ok(false);
+    }
+    match secrets.delete(&scan.pod_name, &delete_params(uid, 0)).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(true),
+        deleted => deleted.map(|_| true),
+    }
 }
 
 /// The secret goes with its pod. If this fails, it goes with the scan, or with the reaper.
@@ -170,8 +153,11 @@ async fn own_secret(client: &Client, scan: &Scan, uid: &str) {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &scan.namespace);
     let owner = serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "name": scan.pod_name, "uid": uid });
     let patch = serde_json::json!({ "metadata": { "ownerReferences": [owner] } });
-    if let Err(error) = secrets.patch(&scan.pod_name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        tracing::debug!(scan = scan.id.0, "giving the secret its owner: {error}");
+    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    match timeout(OWNED_WITHIN, secrets.patch(&scan.pod_name, &params, &patch)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(scan = scan.id.0, "giving the secret its owner: {error}"),
+        Err(_) => tracing::debug!(scan = scan.id.0, "giving the secret its owner: no answer in time"),
     }
 }
 
@@ -182,10 +168,8 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), &scan.namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &scan.namespace);
-    let params = DeleteParams::default();
-    let secret = ask(until, || secrets.delete(&scan.pod_name, &params));
     // Most scans have none; and what cannot be removed now is the reaper's.
-    drop(secret.await);
+    drop(ask(until, || delete_secret(&secrets, scan)).await);
     let (mut grace_secs, begin) = (None, Instant::now());
     loop {
         let Some(found) = ask(until, || pods.get_opt(&scan.pod_name)).await? else { return Ok(()) };
@@ -207,7 +191,7 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
         if Instant::now() >= until {
             return Err(Reason::ClusterUnreachable("the pod is still ending".into()).into());
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        sleep(Duration::from_millis(250)).await;
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Scan {
     pub provider: ProviderId,
     pub task: Option<TaskId>,
     pub reference: String,
+    /// By which names the image could not be pulled.
+    pub tried: Vec<String>,
     pub state: State,
     pub fence: i64,
     pub attempt: i16,
@@ -75,7 +77,7 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
              AND state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $4)
            RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider!: ProviderId", task_id AS "task: TaskId",
-                     reference, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
+                     reference, tried_references AS tried, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
                      state_deadline_at"#,
         scan.0,
         &*ctx.owner,

@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::lease::Scan;
+use inventory::Kind;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use model::ids::ScanId;
@@ -16,6 +17,7 @@ pub(crate) const INSTANCE_LABEL: &str = "tidewaiter.io/instance";
 pub(crate) const SCAN_ID: &str = "tidewaiter.io/scan-id";
 pub(crate) const CONTAINER: &str = "inspector";
 pub(crate) const PRIORITY_CLASS: &str = "tidewaiter-scan";
+/// The user of the inspector's image, where the cluster does not choose one.
 const USER: i64 = 12345;
 /// The key of the registries' authorities in the scan's secret.
 pub(crate) const CA_KEY: &str = "registry-ca.pem";
@@ -25,6 +27,7 @@ const CA_PATH: &str = "/auth/registry-ca.pem";
 #[derive(Debug, Clone)]
 pub(crate) struct Parts<'a> {
     pub scan: &'a Scan,
+    pub kind: Kind,
     pub instance: &'a str,
     pub token: &'a [u8],
     /// How many logins the scan's secret holds, and whether it holds authorities.
@@ -69,13 +72,7 @@ pub(crate) fn pod(settings: &Settings, parts: &Parts) -> serde_json::Result<Pod>
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "nodeSelector": { "kubernetes.io/os": "linux" },
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": security(parts.kind),
         "containers": [container(settings, parts)],
         "volumes": volumes(settings, parts),
     });
@@ -83,6 +80,20 @@ pub(crate) fn pod(settings: &Settings, parts: &Parts) -> serde_json::Result<Pod>
         spec["priorityClassName"] = PRIORITY_CLASS.into();
     }
     serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
+}
+
+/// OpenShift gives every namespace a range of users and groups, and `restricted-v2` (the security context constraints that every account may use) admits
+/// no pod that asks for another one: there the pod asks for none. The inspector writes to its volumes alone, which belong to the pod's group.
+///
+/// Source: OpenShift, Managing security context constraints.
+fn security(kind: Kind) -> Value {
+    let mut context = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    if kind == Kind::Kubernetes {
+        for id in ["runAsUser", "runAsGroup", "fsGroup"] {
+            context[id] = USER.into();
+        }
+    }
+    context
 }
 
 fn container(settings: &Settings, parts: &Parts) -> Value {

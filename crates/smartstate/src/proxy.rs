@@ -94,14 +94,21 @@ impl Proxy {
         if head.status.is_success() {
             return Ok(body);
         }
-        let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-        // A 404 of the API server, not of the inspector: the pod is gone, which whoever looks at the pod will see.
-        let pod_is_gone = head.status == StatusCode::NOT_FOUND && text.contains(r#""kind":"Status""#);
-        if head.status.is_server_error() || pod_is_gone {
-            return Err(ProxyError::Away(format!("{}: {text}", head.status)));
-        }
-        Err(ProxyError::Refused { status: head.status, text })
+        Err(unsuccessful(head.status, String::from_utf8_lossy(&body).chars().take(500).collect()))
     }
+}
+
+/// What an answer means that is no success: the API server's own noes are objects of the kind Status, the inspector's are plain texts.
+fn unsuccessful(status: StatusCode, text: String) -> ProxyError {
+    let of_api_server = text.contains(r#""kind":"Status""#);
+    let passing = match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
+        // With 404 the pod is gone, which whoever looks at the pod will see.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_FOUND => of_api_server,
+        _ => false,
+    };
+    if passing { ProxyError::Away(format!("{status}: {text}")) } else { ProxyError::Refused { status, text } }
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ProxyError> {
@@ -115,4 +122,27 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ProxyError> {
         whole.extend_from_slice(data);
     }
     Ok(whole.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_away(code: u16, text: &str) -> bool {
+        matches!(unsuccessful(StatusCode::from_u16(code).unwrap(), text.into()), ProxyError::Away(_))
+    }
+
+    #[test]
+    fn a_busy_api_server_is_asked_again_and_a_no_of_the_inspector_is_heard() {
+        let status = |code: u16| format!(r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"x","code":{code}}}"#);
+        for code in [404, 408, 429, 500, 502, 503, 504] {
+            assert!(is_away(code, &status(code)), "{code}");
+        }
+        assert!(is_away(503, "Error trying to reach service: 'dial tcp 10.0.0.7:8765: connect: connection refused'"));
+        assert!(is_away(429, "Too many requests, please try again later."));
+        for (code, text) in [(400, "the body is no zstd"), (404, "no such layer"), (409, "not ready"), (413, "too large"), (500, "x"), (507, "no space left")] {
+            assert!(!is_away(code, text), "{code}");
+        }
+        assert!(!is_away(403, &status(403)));
+    }
 }

@@ -4,6 +4,7 @@ use crate::SmartState;
 use crate::launch::delete_params;
 use crate::pod::{INSTANCE_LABEL, SCAN_ID};
 use anyhow::Context;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -13,30 +14,44 @@ use std::time::Duration;
 
 /// Younger ones are left alone: their scan may be about to note them.
 const LEFT_ALONE_SECS: i64 = 20;
-const PROVIDER_WITHIN: Duration = Duration::from_secs(25);
+const PLACE_WITHIN: Duration = Duration::from_secs(25);
+/// One that does not answer keeps no other waiting.
+const PLACES_AT_ONCE: usize = 8;
 
-/// Looks at every provider that had a scan.
+/// Looks at every namespace that had a scan pod, whatever the setting says now.
 ///
 /// # Errors
 /// The database. A provider that does not answer is logged and looked at next time.
 pub(crate) async fn reap(ctx: &SmartState) -> anyhow::Result<()> {
-    let providers = sqlx::query_scalar!(
-        r#"SELECT id AS "id: ProviderId"
-           FROM providers
-           WHERE EXISTS (SELECT FROM scans WHERE provider_id = providers.id AND pod_name <> '')"#
+    let places = sqlx::query!(
+        r#"SELECT provider_id AS "provider!: ProviderId", namespace
+           FROM scans
+           JOIN providers ON providers.id = provider_id
+           WHERE pod_name <> ''
+           GROUP BY provider_id, namespace
+           ORDER BY provider_id, namespace"#
     )
     .fetch_all(&ctx.pool)
     .await?;
-    for provider in providers {
-        reap_one(ctx, provider).await;
+    futures::stream::iter(places).for_each_concurrent(PLACES_AT_ONCE, |place| reap_one(ctx, place.provider, place.namespace)).await;
+    Ok(())
+}
+
+/// Looks at one provider's namespaces for the last time, before its login goes.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn reap_provider(ctx: &SmartState, provider: ProviderId) -> anyhow::Result<()> {
+    let namespaces = sqlx::query_scalar!("SELECT DISTINCT namespace FROM scans WHERE provider_id = $1 AND pod_name <> ''", provider.0);
+    for namespace in namespaces.fetch_all(&ctx.pool).await? {
+        reap_one(ctx, provider, namespace).await;
     }
     Ok(())
 }
 
-/// Looks at one provider; what it does not answer in time is logged.
-pub(crate) async fn reap_one(ctx: &SmartState, provider: ProviderId) {
-    let removed = tokio::time::timeout(PROVIDER_WITHIN, reap_provider(ctx, provider)).await;
-    match removed {
+/// What the cluster does not answer in time is logged.
+async fn reap_one(ctx: &SmartState, provider: ProviderId, namespace: String) {
+    match tokio::time::timeout(PLACE_WITHIN, reap_place(ctx, provider, &namespace)).await {
         Ok(Ok(0)) => {}
         Ok(Ok(count)) => tracing::info!(provider = provider.0, "removed {count} pods and secrets that no scan needs"),
         Ok(Err(error)) => tracing::debug!(provider = provider.0, "looking for left-over pods: {error:#}"),
@@ -44,13 +59,12 @@ pub(crate) async fn reap_one(ctx: &SmartState, provider: ProviderId) {
     }
 }
 
-async fn reap_provider(ctx: &SmartState, provider: ProviderId) -> anyhow::Result<usize> {
+async fn reap_place(ctx: &SmartState, provider: ProviderId, namespace: &str) -> anyhow::Result<usize> {
     let mut conn = ctx.pool.acquire().await?;
     let instance = instance(&mut conn).await?;
     let connection = inventory::provider::connection(&mut conn, &ctx.sealer, provider).await?;
     drop(conn);
     let client = inventory::client(&connection).await?;
-    let namespace = &ctx.settings.namespace;
     let params = ListParams::default().labels(&format!("{INSTANCE_LABEL}={instance}"));
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);

@@ -8,15 +8,23 @@ pub enum Reason {
     // The inspector's own (see `scap::protocol::FailureCode`).
     Inspector(Failure),
     // Waiting.
-    NoServerRole(&'static str),
-    LimitReached { running: i64, limit: i64, provider: String },
+    /// Which: `the role SmartProxy`.
+    NoServerRole(String),
+    LimitReached {
+        running: i64,
+        limit: i64,
+        provider: String,
+    },
     Unschedulable(String),
     // The cluster.
     NotConfigured(String),
     ClusterUnreachable(String),
     ClusterLogin(String),
     Forbidden(String),
-    Namespace { namespace: String, detail: String },
+    Namespace {
+        namespace: String,
+        detail: String,
+    },
     QuotaExceeded(String),
     PodRejected(String),
     InspectorImage(String),
@@ -26,7 +34,14 @@ pub enum Reason {
     Evicted(String),
     PodLost(String),
     PodFailed(String),
-    Timeout { doing: &'static str, secs: i64, detail: String },
+    Timeout {
+        doing: &'static str,
+        secs: i64,
+        detail: String,
+    },
+    PodDeadline {
+        secs: i64,
+    },
     // The end.
     WrongReport(String),
     ProviderGone,
@@ -60,7 +75,7 @@ impl Reason {
             Self::Evicted(_) => "evicted",
             Self::PodLost(_) => "pod_lost",
             Self::PodFailed(_) => "pod_failed",
-            Self::Timeout { .. } => "timeout",
+            Self::Timeout { .. } | Self::PodDeadline { .. } => "timeout",
             Self::WrongReport(_) => "wrong_report",
             Self::ProviderGone => "provider_gone",
             Self::ScanGone => "scan_gone",
@@ -76,7 +91,7 @@ impl Reason {
     pub fn message(&self) -> String {
         match self {
             Self::Inspector(failure) => failure.message.clone(),
-            Self::NoServerRole(role) => format!("Waiting: no server has the role {role}"),
+            Self::NoServerRole(which) => format!("Waiting: no server has {which}"),
             Self::LimitReached { running, limit, provider } => format!("Waiting: {running} scans already run on {provider} (limit {limit})"),
             Self::Unschedulable(detail) => format!("The cluster has no room for the scan pod: {detail}"),
             Self::NotConfigured(detail) => detail.clone(),
@@ -93,6 +108,7 @@ impl Reason {
             Self::PodLost(detail) => format!("The scan pod disappeared twice{}", after_colon(detail)),
             Self::PodFailed(detail) => format!("The scan pod ended before its report was fetched{}", after_colon(detail)),
             Self::Timeout { doing, secs, detail } => format!("{doing} took longer than {secs} seconds{}", after_colon(detail)),
+            Self::PodDeadline { secs } => format!("The scan pod ran for longer than {secs} seconds"),
             Self::WrongReport(detail) => format!("The report cannot be used: {detail}"),
             Self::ProviderGone => "The provider was removed".into(),
             Self::ScanGone => "The analysis behind this task is gone".into(),
@@ -108,7 +124,7 @@ impl Reason {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Inspector(failure) => inspector_advice(failure.code),
-            Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for a running server: /configuration/server.",
+            Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for one running server: /configuration/server.",
             Self::LimitReached { .. } => "It starts by itself. The limit is smartstate.concurrent_per_provider in the settings.",
             Self::Unschedulable(_) => {
                 "Free some CPU, memory or storage, add a node, or lower the requests of the scan pod in the settings (smartstate.memory_request)."
@@ -119,16 +135,26 @@ impl Reason {
             Self::Forbidden(_) => "Give Tidewaiter's account the rights of config/kubernetes-provider.yaml, then retry.",
             Self::Namespace { .. } => "Make it by hand (kubectl create namespace …) or let Tidewaiter's account create namespaces, then retry.",
             Self::QuotaExceeded(_) => "Raise the quota of Tidewaiter's namespace, or lower the requests of the scan pod in the settings.",
+            Self::PodRejected(detail) if detail.contains("security context constraint") => {
+                "Give the provider the type OpenShift: its scan pods then need no more than the constraints restricted-v2, which every account may use."
+            }
+            Self::PodRejected(detail) if detail.contains(" usage per ") || detail.contains("ratio per ") => {
+                "A limit range of the namespace stands against it: change it, or the pod's requests and limits in the settings (smartstate.cpu_…, memory_…, storage_limit)."
+            }
             Self::PodRejected(_) => {
-                "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace."
+                "An admission policy of the cluster stands against it; allow pods of Pod Security level restricted in Tidewaiter's namespace, with the requests and limits of the section [smartstate] of the settings."
             }
             Self::InspectorImage(_) => "Check smartstate.inspector_image in the settings and that the nodes can reach its registry.",
             Self::PodConfig(_) => "Read the pod's events on the task's page.",
             Self::OutOfMemory(_) => "Raise smartstate.memory_limit in the settings, then retry.",
+            Self::Evicted(detail) if detail.contains("exceeds the") => {
+                "The image needs more room than smartstate.storage_limit in the settings gives it. Raise it, then retry."
+            }
             Self::Evicted(_) => "The node was short of memory or storage. Retry when it has room.",
             Self::PodLost(_) => "Something on the cluster deletes Tidewaiter's pods, or nodes go away. Find out what, then retry.",
             Self::PodFailed(_) => "Read the pod's last log lines and events on the task's page, then retry.",
             Self::Timeout { .. } => "Retry. When it happens again, read the pod's events and log on the task's page.",
+            Self::PodDeadline { .. } => "Retry. When it happens again, raise smartstate.pod_deadline_secs in the settings.",
             Self::WrongReport(_) => "Check that smartstate.inspector_image belongs to this version of Tidewaiter.",
             Self::ProviderGone | Self::Cancelled => "",
             Self::ScanGone => "Its provider was removed, or its database restored from a backup. Ask for the analysis again.",

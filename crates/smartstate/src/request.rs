@@ -4,12 +4,13 @@ use anyhow::Context;
 use model::Clock;
 use model::ids::{ImageId, ProviderId, ScanId, TaskId};
 use queue::job::{Job, enqueue_many};
-use queue::role::{Role, any_server_has};
+use queue::role::{self, Role, any_server_has};
 use queue::task::{self, NewTask, Target, TaskKind, TaskState, Update};
 use sqlx::PgConnection;
 use std::collections::{HashMap, HashSet};
 
 use crate::reason::Reason;
+use crate::reference;
 
 /// What became of one image of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,16 @@ struct Image {
     id: ImageId,
     provider: ProviderId,
     digest: String,
-    reference: String,
+    registry: String,
+    name: String,
+    pulled_from: String,
     title: String,
+}
+
+impl Image {
+    fn reference(&self) -> String {
+        reference::all(&self.registry, &self.name, &self.pulled_from, &self.digest).swap_remove(0)
+    }
 }
 
 /// Asks for an analysis of each image: one scan per digest, whatever it is called and wherever it runs.
@@ -64,6 +73,7 @@ pub async fn request(conn: &mut PgConnection, clock: &Clock, userid: &str, image
         let first: Vec<TaskId> = parent.into_iter().chain(tasks.iter().copied()).take(100).collect();
         say_waiting(conn, clock, &first, &reason).await?;
     }
+    adopt(conn, clock, userid, &images).await?;
     let images = results(conn, &images, &new).await?;
     let task = parent.or_else(|| images.iter().find_map(|image| image.task));
     Ok(Accepted { task, images })
@@ -88,14 +98,33 @@ pub async fn retry(conn: &mut PgConnection, clock: &Clock, userid: &str, task: T
     Ok(request(conn, clock, userid, &images).await?.task)
 }
 
-/// `None` when some living server may drive scans.
+/// `None` when some living server may drive scans, for which it needs both roles.
 pub(crate) async fn missing_role(conn: &mut PgConnection, clock: &Clock) -> anyhow::Result<Option<Reason>> {
-    for role in [Role::SmartState, Role::SmartProxy] {
-        if !any_server_has(conn, clock, role).await? {
-            return Ok(Some(Reason::NoServerRole(role.label())));
-        }
+    let [one, other] = [Role::SmartState, Role::SmartProxy];
+    let since = clock.now() - chrono::Duration::seconds(role::ALIVE_SECS);
+    let complete = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM servers
+             WHERE seen_at >= $3
+               AND EXISTS (SELECT FROM server_roles WHERE server_id = servers.id AND role = $1 AND enabled)
+               AND EXISTS (SELECT FROM server_roles WHERE server_id = servers.id AND role = $2 AND enabled)
+           ) AS "complete!""#,
+        one.as_str(),
+        other.as_str(),
+        since
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if complete {
+        return Ok(None);
     }
-    Ok(None)
+    let has = (any_server_has(conn, clock, one).await?, any_server_has(conn, clock, other).await?);
+    Ok(Some(Reason::NoServerRole(match has {
+        (true, false) => format!("the role {}", other.label()),
+        (false, true) => format!("the role {}", one.label()),
+        (false, false) => format!("the roles {} and {}", one.label(), other.label()),
+        (true, true) => format!("both roles, {} and {}: each is another server's", one.label(), other.label()),
+    })))
 }
 
 /// Lets tasks say why they wait.
@@ -119,7 +148,7 @@ async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result
     let images = sqlx::query_as!(
         Image,
         r#"SELECT container_images.id AS "id: ImageId", container_images.provider_id AS "provider: ProviderId", digest,
-                  image_registries.name || '/' || container_images.name || '@' || digest AS "reference!",
+                  image_registries.name AS registry, container_images.name, pulled_from,
                   image_registries.name || '/' || container_images.name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "title!"
            FROM container_images
            JOIN image_registries ON image_registries.id = registry_id
@@ -140,7 +169,7 @@ async fn insert_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, imag
     let mut seen = HashSet::new();
     let first: Vec<&Image> = images.iter().filter(|image| seen.insert(image.digest.as_str())).collect();
     let column = |of: fn(&Image) -> String| first.iter().map(|image| of(image)).collect::<Vec<String>>();
-    let (digests, references) = (column(|i| i.digest.clone()), column(|i| i.reference.clone()));
+    let (digests, references) = (column(|i| i.digest.clone()), column(Image::reference));
     let ids: Vec<i64> = first.iter().map(|image| image.id.0).collect();
     let providers: Vec<i64> = first.iter().map(|image| image.provider.0).collect();
     let rows = sqlx::query!(
@@ -204,6 +233,19 @@ async fn join_tasks(conn: &mut PgConnection, scans: &[(ScanId, ImageId)], tasks:
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Open scans whose tasks a person removed get new ones, so that whoever asks has one to follow.
+async fn adopt(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[Image]) -> anyhow::Result<()> {
+    let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
+    let left =
+        sqlx::query!(r#"SELECT id AS "id: ScanId", digest FROM scans WHERE digest = ANY($1) AND state <> 'finished' AND task_id IS NULL FOR UPDATE"#, &digests)
+            .fetch_all(&mut *conn)
+            .await?;
+    let left: Vec<(ScanId, &Image)> = left.iter().filter_map(|scan| Some((scan.id, images.iter().find(|image| image.digest == scan.digest)?))).collect();
+    let tasks: Vec<NewTask> = left.iter().map(|(_, image)| new_task(image, userid, None)).collect();
+    let tasks = task::create_many(conn, clock, &tasks).await?;
+    join_tasks(conn, &left.iter().map(|(scan, image)| (*scan, image.id)).collect::<Vec<_>>(), &tasks).await
 }
 
 /// For each image the newest scan of its digest: that made now, the open one, or (when it ended this moment) the last.

@@ -1,8 +1,8 @@
 //! A report becomes rows, in one transaction that names the fence.
 
-use crate::SmartState;
-use crate::lease::Scan;
+use crate::lease::{Scan, State};
 use crate::report::Verdict;
+use crate::{SmartState, deadline};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,6 @@ use sqlx::{Connection, PgConnection};
 
 /// Rows per statement: keeps one statement's parameters within some megabytes.
 const ROWS: usize = 2_000;
-pub(crate) const CLEANING_SECS: i64 = 60;
 
 /// A result of oscap or its HTML, as it is kept.
 #[derive(Debug, Clone)]
@@ -97,7 +96,7 @@ async fn close(
         Value::Object(timings),
         evidence.log,
         evidence.events,
-        ctx.clock.now() + chrono::Duration::seconds(CLEANING_SECS)
+        deadline::of(State::Cleaning, ctx.clock.now())
     )
     .execute(conn)
     .await?;

@@ -1,17 +1,21 @@
 //! One scan from state to state; each is saved before the next begins, so that another server can go on from there.
 
 mod end;
+mod start;
 mod steps;
 
-use crate::SmartState;
 use crate::lease::{Guard, Scan, Signal, State};
 use crate::proxy::Proxy;
 use crate::reason::Reason;
 use crate::trouble::Halt;
+use crate::{SmartState, deadline, launch, reference};
 use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
+use inventory::Kind;
 use kube::Client;
 use model::ids::ScanId;
 use queue::task::{self, TaskState, Update};
+use scap::protocol::{Failure, FailureCode};
 use serde_json::json;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -19,6 +23,9 @@ use tokio::time::Instant;
 
 /// A pod that got lost is replaced so often that there are this many in all.
 const PODS_AT_MOST: i16 = 2;
+const REMOVED_WITHIN: Duration = Duration::from_secs(20);
+/// A scan that was taken over more often than any row of restarts explains fails each time in a way of its own.
+const TAKEN_AT_MOST: i64 = 30;
 
 /// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops.
 pub(crate) fn spawn(ctx: &SmartState, scan: Scan) {
@@ -63,19 +70,23 @@ pub(crate) struct Run<'a> {
     ctx: &'a SmartState,
     scan: Scan,
     client: Option<Client>,
-    /// When the present state was entered, by this process.
-    entered: Instant,
+    kind: Kind,
+    /// When the present state was entered, by whichever server.
+    entered_at: DateTime<Utc>,
     /// What the task says now, and since when.
     told: (String, Instant),
 }
 
 impl<'a> Run<'a> {
-    fn new(ctx: &'a SmartState, scan: Scan) -> Self {
-        Self { ctx, scan, client: None, entered: Instant::now(), told: (String::new(), Instant::now()) }
+    fn new(ctx: &'a SmartState, mut scan: Scan) -> Self {
+        let (entered_at, deadline) = deadline::taken_over(scan.state, scan.state_deadline_at, ctx.clock.now());
+        scan.state_deadline_at = Some(deadline);
+        Self { ctx, scan, client: None, kind: Kind::Kubernetes, entered_at, told: (String::new(), Instant::now()) }
     }
 
     async fn drive(&mut self, guard: &Guard) -> anyhow::Result<()> {
         if self.scan.state != State::Cleaning {
+            self.say_taken_over().await?;
             let halt = tokio::select! {
                 signal = guard.stopped() => match signal {
                     Signal::Cancelled => Some(Halt::Because(Reason::Cancelled)),
@@ -95,9 +106,27 @@ impl<'a> Run<'a> {
         self.finish().await
     }
 
+    /// The task may still say that the scan waits for a server.
+    async fn say_taken_over(&self) -> anyhow::Result<()> {
+        let Some(task) = self.scan.task.filter(|_| self.scan.fence > 1) else { return Ok(()) };
+        let update = Update {
+            state: Some(TaskState::Active),
+            message: Some(format!("Taken up again by the server {}", self.ctx.server_name)),
+            reason_code: Some(String::new()),
+            advice: Some(String::new()),
+            server: Some(self.ctx.server_name.to_string()),
+            ..Update::default()
+        };
+        task::set(&mut *self.ctx.pool.acquire().await?, &self.ctx.clock, task, update).await?;
+        Ok(())
+    }
+
     /// From the present state until everything is saved.
     async fn steps(&mut self) -> Result<(), Halt> {
         self.connect().await?;
+        if self.scan.fence > TAKEN_AT_MOST {
+            return Err(Reason::Internal(format!("the scan stopped {TAKEN_AT_MOST} times without a word")).into());
+        }
         loop {
             let step = match self.scan.state {
                 State::CreatingPod => self.create_pod().await,
@@ -109,7 +138,8 @@ impl<'a> Run<'a> {
             };
             match step {
                 Ok(()) => {}
-                Err(Halt::Lost(detail)) if self.scan.attempt < PODS_AT_MOST => self.begin_again(&detail).await?,
+                Err(Halt::Lost(detail)) if self.pods_of_this_name() < PODS_AT_MOST => self.begin_again(&detail).await?,
+                Err(Halt::Because(Reason::Inspector(failure))) if of_registry(failure.code) => self.try_elsewhere(failure).await?,
                 Err(halt) => return Err(halt),
             }
         }
@@ -119,14 +149,14 @@ impl<'a> Run<'a> {
         let mut conn = self.ctx.pool.acquire().await?;
         let found = inventory::provider::find(&mut conn, &self.ctx.sealer, self.scan.provider).await;
         drop(conn);
-        let connection = match found {
-            Ok(Some((_, connection))) => connection,
+        let (kind, connection) = match found {
+            Ok(Some(found)) => found,
             Ok(None) => return Err(Reason::ProviderGone.into()),
             Err(error) if error.downcast_ref::<sqlx::Error>().is_some() => return Err(Halt::Dropped(error)),
             Err(error) => return Err(Reason::ClusterLogin(format!("{error:#}")).into()),
         };
         let client = inventory::client(&connection).await.map_err(|error| Reason::ClusterLogin(format!("{error:#}")))?;
-        self.client = Some(client);
+        (self.client, self.kind) = (Some(client), kind);
         Ok(())
     }
 
@@ -151,15 +181,25 @@ impl<'a> Run<'a> {
         Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
-    /// Saves the next state with its time in seconds, and how long the last one took as `took`; says it on the task.
-    async fn advance(&mut self, state: State, secs: i64, took: Option<&str>, message: &str, progress: i16) -> Result<(), Halt> {
+    /// How long the scan is in its present state.
+    fn in_state_for(&self) -> chrono::Duration {
+        (self.ctx.clock.now() - self.entered_at).max(chrono::Duration::zero())
+    }
+
+    fn late(&self, doing: &'static str, detail: String) -> Reason {
+        Reason::Timeout { doing, secs: self.in_state_for().num_seconds(), detail }
+    }
+
+    /// Saves the next state and until when it may last, and how long the last one took as `took`; says it on the task.
+    async fn advance(&mut self, state: State, took: Option<&str>, message: &str, progress: i16) -> Result<(), Halt> {
         let now = self.ctx.clock.now();
-        let deadline = now + chrono::Duration::seconds(secs);
-        let timings = took.map_or_else(|| json!({}), |step| json!({ step: u64::try_from(self.entered.elapsed().as_millis()).unwrap_or(0) }));
+        let deadline = deadline::of(state, now);
+        let timings = took.map_or_else(|| json!({}), |step| json!({ step: self.in_state_for().num_milliseconds() }));
         let mut tx = self.ctx.pool.begin().await?;
         let saved = sqlx::query!(
             "UPDATE scans
-             SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9
+             SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9,
+                 reference = $10, tried_references = $11
              WHERE id = $1
                AND fence = $2
                AND state <> 'finished'",
@@ -171,7 +211,9 @@ impl<'a> Run<'a> {
             self.scan.pod_name,
             self.scan.pod_uid,
             self.scan.attempt,
-            &self.scan.warnings
+            &self.scan.warnings,
+            self.scan.reference,
+            &self.scan.tried
         )
         .execute(&mut *tx)
         .await?;
@@ -191,7 +233,7 @@ impl<'a> Run<'a> {
         tx.commit().await?;
         self.scan.state = state;
         self.scan.state_deadline_at = Some(deadline);
-        self.entered = Instant::now();
+        self.entered_at = now;
         self.told = (message.into(), Instant::now());
         Ok(())
     }
@@ -210,12 +252,41 @@ impl<'a> Run<'a> {
 
     async fn begin_again(&mut self, detail: &str) -> Result<(), Halt> {
         tracing::warn!(scan = self.scan.id.0, "the pod got lost ({detail}); making another");
-        self.scan.warnings.push(format!("The first scan pod got lost: {detail}."));
+        self.scan.warnings.push(format!("The first scan pod got lost: {}.", detail.replace('\0', "")));
+        self.anew("The scan pod got lost; making another").await
+    }
+
+    /// The registry does not give the image by this name. Its content may be known by others at this provider, which another pod tries.
+    async fn try_elsewhere(&mut self, failure: Failure) -> Result<(), Halt> {
+        let next = reference::next(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
+        let Some(next) = next else { return Err(Reason::Inspector(failure).into()) };
+        // What cannot be removed now is the reaper's.
+        drop(launch::remove(self.client()?, &self.scan, Instant::now() + REMOVED_WITHIN).await);
+        let message = format!("Trying {next}");
+        let before = std::mem::replace(&mut self.scan.reference, next);
+        self.scan.warnings.push(format!("{before} could not be pulled: {}", failure.message.replace('\0', "")));
+        self.scan.tried.push(before);
+        self.anew(&message).await
+    }
+
+    /// Begins with another pod.
+    async fn anew(&mut self, message: &str) -> Result<(), Halt> {
         self.scan.attempt += 1;
         self.scan.pod_uid = String::new();
         self.scan.pod_name = String::new();
-        self.advance(State::CreatingPod, crate::admission::CREATING_SECS, None, "The scan pod got lost; making another", 5).await
+        self.advance(State::CreatingPod, None, message, 5).await
     }
+
+    /// Each name that is tried has a pod of its own, besides those that replace lost ones.
+    fn pods_of_this_name(&self) -> i16 {
+        self.scan.attempt.saturating_sub(i16::try_from(self.scan.tried.len()).unwrap_or(i16::MAX))
+    }
+}
+
+/// Whether another registry, or another name at this one, may do.
+fn of_registry(code: FailureCode) -> bool {
+    use FailureCode::{AccessDenied, ImageNotFound, RateLimited, RegistryTls, RegistryUnreachable};
+    matches!(code, AccessDenied | ImageNotFound | RateLimited | RegistryTls | RegistryUnreachable)
 }
 
 fn token_context(scan: ScanId) -> String {

@@ -35,7 +35,7 @@ impl Default for Settings {
             concurrent_per_provider: 3,
             plain_http_registries: vec![],
             registry_ca_file: String::new(),
-            pod_deadline_secs: 1800,
+            pod_deadline_secs: 3600,
             cpu_request: "100m".into(),
             cpu_limit: "2".into(),
             memory_request: "512Mi".into(),

@@ -39,24 +39,46 @@ impl From<Reason> for Halt {
 }
 
 /// `None`: it may pass by itself (no answer, overload, an account that is being made).
+///
+/// Source: the texts are those of kube-apiserver (`registry/core`, `plugin/pkg/admission`, `authorization`) and of OpenShift's admission of security contexts.
 pub(crate) fn reason(error: &kube::Error) -> Option<Reason> {
     let kube::Error::Api(status) = error else { return None };
     let text = status.message.clone();
     match status.code {
         401 => Some(Reason::ClusterLogin(text)),
-        // A new namespace has no default service account in its first moments.
-        403 if text.contains("serviceaccount") && text.contains("not found") => None,
-        // A namespace that is being deleted takes nothing new, and is made again afterwards.
-        403 if text.contains("because it is being terminated") => None,
-        403 if text.contains("exceeded quota") => Some(Reason::QuotaExceeded(text)),
-        403 if text.contains("violates PodSecurity") || text.contains("denied the request") || text.contains("security context constraint") => {
-            Some(Reason::PodRejected(text))
-        }
-        403 => Some(Reason::Forbidden(text)),
-        404 => Some(Reason::PodRejected(text)),
+        403 => denied(text),
+        404 => Some(namespace_in(&text).map_or(Reason::PodRejected(text.clone()), |namespace| Reason::Namespace { namespace, detail: text })),
         400 | 422 => Some(Reason::PodRejected(text)),
         _ => None,
     }
+}
+
+/// Who may not says so in one form, whatever the right; all other noes are admission's, about the pod.
+fn denied(text: String) -> Option<Reason> {
+    // A new namespace has no default service account in its first moments, and on OpenShift no range of users.
+    if text.contains("serviceaccount") && text.contains("not found") || text.contains("unable to find annotation openshift.io/sa.scc") {
+        return None;
+    }
+    if text.contains("because it is being terminated") {
+        let namespace = text.split("in namespace ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
+        return Some(Reason::Namespace { namespace: namespace.into(), detail: "it is being deleted".into() });
+    }
+    if text.contains(r#"User "system:anonymous" cannot "#) {
+        return Some(Reason::ClusterLogin(text));
+    }
+    if text.contains(r#"User ""#) && text.contains(r#"" cannot "#) {
+        return Some(Reason::Forbidden(text));
+    }
+    if text.contains("exceeded quota") || text.contains("failed quota") {
+        return Some(Reason::QuotaExceeded(text));
+    }
+    Some(Reason::PodRejected(text))
+}
+
+/// `namespaces "tidewaiter" not found`: it was deleted a moment ago.
+fn namespace_in(text: &str) -> Option<String> {
+    let rest = text.strip_prefix(r#"namespaces ""#)?;
+    rest.strip_suffix(r#"" not found"#).map(str::to_owned)
 }
 
 /// Asks the cluster until it answers or `until` comes.
@@ -81,3 +103,6 @@ pub(crate) async fn ask<T, F: Future<Output = Result<T, kube::Error>>>(until: In
         pause = (pause * 2).min(PAUSE_AT_MOST);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::pod::CONTAINER;
 use crate::reason::Reason;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -32,22 +32,30 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
     }
     let status = pod.status.as_ref();
     let container = status.and_then(|s| s.container_statuses.as_ref()).and_then(|list| list.iter().find(|c| c.name == CONTAINER));
-    if let Some(ended) = container.and_then(ended) {
-        return ended;
-    }
+    let end = container.and_then(|container| container.state.as_ref()?.terminated.as_ref());
+    let deadline_secs = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds).unwrap_or_default();
     let text = |of: Option<&Option<String>>| of.and_then(Clone::clone).unwrap_or_default();
     let (reason, message) = (text(status.map(|s| &s.reason)), text(status.map(|s| &s.message)));
-    let phase = text(status.map(|s| &s.phase));
-    match (phase.as_str(), reason.as_str()) {
-        (_, "Evicted") => return Sight::Over(Reason::Evicted(message)),
-        (_, "DeadlineExceeded") => return Sight::Over(Reason::PodFailed(format!("it ran into its own deadline; {message}"))),
-        (_, "NodeLost") => return Sight::Lost(format!("its node is lost; {message}")),
-        ("Failed", _) => return Sight::Over(Reason::PodFailed(joined(&reason, &message))),
-        ("Succeeded", _) => return Sight::Over(Reason::PodFailed("it ended by itself".into())),
+    // What the pod's own reason says explains how its container ended, and not the other way round.
+    match reason.as_str() {
+        "Evicted" => return Sight::Over(Reason::Evicted(message)),
+        "DeadlineExceeded" => return Sight::Over(Reason::PodDeadline { secs: deadline_secs }),
+        "NodeLost" => return Sight::Lost(format!("its node is lost; {message}")),
+        "Preempting" => return Sight::Lost(format!("it had to give way to another pod; {message}")),
+        "Shutdown" | "NodeShutdown" | "Terminated" => return Sight::Lost(format!("its node shut down; {message}")),
         _ => {}
     }
-    if pod.metadata.deletion_timestamp.is_some() {
+    let out_of_memory = end.is_some_and(|end| end.reason.as_deref() == Some("OOMKilled"));
+    if pod.metadata.deletion_timestamp.is_some() && !out_of_memory {
         return Sight::Lost("somebody deleted it".into());
+    }
+    if let Some(end) = end {
+        return ended(end, deadline_secs);
+    }
+    match text(status.map(|s| &s.phase)).as_str() {
+        "Failed" => return Sight::Over(Reason::PodFailed(joined(&reason, &message))),
+        "Succeeded" => return Sight::Over(Reason::PodFailed("it ended by itself".into())),
+        _ => {}
     }
     match container {
         Some(container) if container.state.as_ref().is_some_and(|state| state.running.is_some()) => Sight::Running,
@@ -56,15 +64,23 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
     }
 }
 
-fn ended(container: &ContainerStatus) -> Option<Sight> {
-    let end = container.state.as_ref()?.terminated.as_ref()?;
-    let detail = end.message.clone().unwrap_or_default();
-    let detail = detail.trim();
-    Some(Sight::Over(match (end.reason.as_deref(), end.exit_code) {
-        (Some("OOMKilled"), _) | (_, 137) => Reason::OutOfMemory(format!("the container was killed (exit code {})", end.exit_code)),
+fn ended(end: &ContainerStateTerminated, deadline_secs: i64) -> Sight {
+    let detail = end.message.as_deref().unwrap_or_default().trim();
+    Sight::Over(match (end.reason.as_deref(), end.exit_code) {
+        (Some("OOMKilled"), code) => Reason::OutOfMemory(format!("the container was killed (exit code {code})")),
+        // Not how it ended: the node does not know, since it was away itself.
+        (Some("ContainerStatusUnknown"), _) => return Sight::Lost("its node lost track of it".into()),
+        // Killed without a word of why: by the kernel, for want of memory on the node.
+        (_, 137) => Reason::OutOfMemory("the container was killed (exit code 137)".into()),
         (Some(reason), 128) => Reason::PodConfig(joined(reason, detail)),
+        // The inspector keeps the pod's deadline by itself too, and ends in peace.
+        (_, 0) if deadline_secs > 0 && ran_for(end).is_some_and(|secs| secs + 5 >= deadline_secs) => Reason::PodDeadline { secs: deadline_secs },
         (_, code) => Reason::PodFailed(joined(&format!("exit code {code}"), last_line(detail))),
-    }))
+    })
+}
+
+fn ran_for(end: &ContainerStateTerminated) -> Option<i64> {
+    Some(end.finished_at.as_ref()?.0.as_second() - end.started_at.as_ref()?.0.as_second())
 }
 
 fn waiting(container: &ContainerStatus) -> Sight {
@@ -118,7 +134,19 @@ pub(crate) async fn evidence(client: &Client, namespace: &str, name: &str, uid: 
             "type": event.type_, "reason": event.reason, "message": event.message, "count": event.count,
         })
     });
-    (log.replace('\0', ""), events.collect())
+    let mut events: Value = events.collect();
+    strip_nul(&mut events);
+    (log.replace('\0', ""), events)
+}
+
+/// Postgres holds no NUL, neither in texts nor in JSON.
+fn strip_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|c| c != '\0'),
+        Value::Array(items) => items.iter_mut().for_each(strip_nul),
+        Value::Object(fields) => fields.values_mut().for_each(strip_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
     closing::cancel_waiting(&mut conn, ctx).await?;
     if !has_roles(&mut conn, ctx).await? {
         if let Some(reason) = request::missing_role(&mut conn, &ctx.clock).await? {
+            closing::cancel_undriven(&mut conn, ctx).await?;
             admission::tell_missing_role(&mut conn, ctx, &reason).await?;
         }
         return Ok(());
@@ -79,6 +80,10 @@ async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
     for id in lease::lapsed(&mut conn, ctx).await? {
         if driven(ctx) >= DRIVEN_AT_MOST || ctx.stop.is_cancelled() {
             break;
+        }
+        // Its lease lapsed, but it has not noticed yet; taking it from itself would help nobody.
+        if is_driven(ctx, id) {
+            continue;
         }
         if let Some(taken) = lease::take(&mut conn, ctx, id).await? {
             scan::spawn(ctx, taken);
@@ -94,6 +99,10 @@ async fn reap_if_mine(ctx: &SmartState) -> anyhow::Result<()> {
 
 fn driven(ctx: &SmartState) -> usize {
     ctx.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+}
+
+fn is_driven(ctx: &SmartState, scan: ScanId) -> bool {
+    ctx.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&scan)
 }
 
 async fn has_roles(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<bool> {

@@ -73,8 +73,24 @@ fn the_digest_is_the_manifests_or_none() {
     // A pod that names an image by its id has the name the node reports.
     assert_eq!(digest_of(A, &format!("quay.io/a/b@{B}")), want(&format!("quay.io/a/b  {B}")));
     assert_eq!(digest_of("nginx:1", ""), None);
+    // CRI-O looks for short names where its node is told to.
+    assert_eq!(digest_of("app", &format!("registry.local/app@{A}")), want(&format!("registry.local/app latest {A}")));
+    assert_eq!(digest_of("team/app:2", &format!("registry.local/team/app@{A}")), want(&format!("registry.local/team/app 2 {A}")));
     assert_eq!(digest_of("", ""), None);
     assert_eq!(digest_of("é", "@sha256:"), None);
+}
+
+#[test]
+fn a_digest_that_the_node_has_from_another_repository_is_pulled_from_there() {
+    let from =
+        |reference: &str, image_id: &str| image(reference, image_id).map(|image| (format!("{}/{}", image.registry, image.name), image.pulled_from)).unwrap();
+    let pair = |name: &str, from: &str| (name.to_owned(), from.to_owned());
+    // containerd tells the first of all names of the same content.
+    assert_eq!(from("r.local/ml-zstd:1", &format!("r.local/ml@{A}")), pair("r.local/ml-zstd", "r.local/ml"));
+    assert_eq!(from("quay.io/app:1", &format!("mirror.local:5000/quay/app@{A}")), pair("quay.io/app", "mirror.local:5000/quay/app"));
+    assert_eq!(from("quay.io/app:1", &format!("quay.io/app@{A}")), pair("quay.io/app", ""));
+    assert_eq!(from("nginx", &format!("mirror.local/other@{A}")), pair("docker.io/library/nginx", "mirror.local/other"));
+    assert_eq!(from(&format!("quay.io/app@{B}"), &format!("mirror.local/app@{A}")), pair("quay.io/app", ""));
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
     candidates.extend(new.iter().map(|id| id.0));
     candidates.extend(images::last_used_by(conn, &ids).await?);
     images::archive_unused(conn, now, &candidates).await?;
+    candidates.extend(images::used_by(conn, &ids).await?);
+    images::retag(conn, &candidates).await?;
     images::raise_created(conn, provider, &new).await?;
     Ok(new)
 }
@@ -147,5 +149,6 @@ pub(crate) async fn sweep_pods(conn: &mut PgConnection, now: DateTime<Utc>, prov
     .await?;
     let used = images::used_by(conn, &gone).await?;
     sqlx::query!("UPDATE containers SET archived_at = $2 WHERE pod_id = ANY($1) AND archived_at IS NULL", &gone, now).execute(&mut *conn).await?;
-    images::archive_unused(conn, now, &used).await
+    images::archive_unused(conn, now, &used).await?;
+    images::retag(conn, &used).await
 }

@@ -24,7 +24,7 @@ fn project(name: &str, version: i64) -> Project {
 }
 
 fn image(name: &str, digest: &str) -> Image {
-    Image { registry: "registry.example.org:5000".into(), name: name.into(), digest: digest.into(), tag: "1".into() }
+    Image { registry: "registry.example.org:5000".into(), name: name.into(), digest: digest.into(), tag: "1".into(), pulled_from: String::new() }
 }
 
 fn container(name: &str, image: Option<Image>) -> Container {
@@ -169,6 +169,42 @@ async fn a_container_keeps_its_image_while_the_node_forgets_to_report_it(pool: P
     save_pods(&pool, provider, &[edited]).await;
     let digests = sqlx::query_scalar!("SELECT digest FROM container_images WHERE archived_at IS NULL").fetch_all(&pool).await.unwrap();
     assert_eq!(digests, [B], "the old image is archived when the container's reference changes");
+}
+
+async fn tag(pool: &PgPool) -> String {
+    sqlx::query_scalar!("SELECT tag FROM container_images").fetch_one(pool).await.unwrap()
+}
+
+/// A pod that names the image by `tag`.
+fn pod_by_tag(name: &str, version: i64, tag: &str) -> Pod {
+    let mut pod = pod(name, version, &[Some(Image { tag: tag.into(), ..image("app", A) })]);
+    pod.containers[0].image_reference = format!("registry.example.org:5000/app:{tag}");
+    pod
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn two_tags_of_one_digest_do_not_take_turns_and_the_last_in_use_stays(pool: PgPool) {
+    let provider = provider(&pool).await;
+    save_pods(&pool, provider, &[pod_by_tag("a", 1, "1")]).await;
+    save_pods(&pool, provider, &[pod_by_tag("b", 2, "2")]).await;
+    assert_eq!(tag(&pool).await, "1");
+    save_pods(&pool, provider, &[pod_by_tag("b", 3, "2"), pod_by_tag("a", 3, "1")]).await;
+    assert_eq!(tag(&pool).await, "1");
+    let gone = Pod { gone: true, ..pod_by_tag("a", 4, "1") };
+    save_pods(&pool, provider, &[gone]).await;
+    assert_eq!(tag(&pool).await, "2");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_name_that_one_node_has_the_image_by_is_good_to_pull_by(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let elsewhere = Image { pulled_from: "mirror.example.org/app".into(), ..image("app", A) };
+    save_pods(&pool, provider, &[pod("a", 1, &[Some(elsewhere.clone())])]).await;
+    let from = || async { sqlx::query_scalar!("SELECT pulled_from FROM container_images").fetch_one(&pool).await.unwrap() };
+    assert_eq!(from().await, "mirror.example.org/app");
+    save_pods(&pool, provider, &[pod("b", 2, &[Some(image("app", A))])]).await;
+    save_pods(&pool, provider, &[pod("a", 3, &[Some(elsewhere)])]).await;
+    assert_eq!(from().await, "");
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

@@ -1,7 +1,8 @@
 use super::*;
 use crate::admission::tests::context;
-use crate::admission::{admit, providers_waiting};
-use crate::lease::{self, Guard, Signal};
+use crate::admission::{admit, providers_waiting, tell_missing_role};
+use crate::lease::tests::taken;
+use crate::lease::{self, Guard, LEASE_SECS, Signal};
 use crate::request::request;
 use crate::request::tests::images;
 use inventory::removal;
@@ -100,4 +101,24 @@ async fn an_open_task_whose_scan_is_gone_ends_and_says_so(pool: PgPool) {
     assert_eq!((ended.status, ended.reason_code.as_str()), (Some(TaskStatus::Error), "scan_gone"));
     assert_eq!(task(&mut conn, stays.task.unwrap()).await.state, TaskState::Queued);
     assert_eq!(admit(&mut conn, &ctx, provider, 32).await.unwrap(), [stays.scan]);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_scan_that_its_server_left_says_why_it_stands_still_and_can_be_cancelled(pool: PgPool) {
+    let (ctx, scan) = taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let id = scan.task.unwrap();
+    let reason = Reason::NoServerRole("the role SmartProxy".into());
+    tell_missing_role(&mut conn, &ctx, &reason).await.unwrap();
+    assert_ne!(task::find(&mut conn, id).await.unwrap().unwrap().message, reason.message(), "it is driven");
+    ctx.clock.advance(Duration::seconds(LEASE_SECS + 1));
+    tell_missing_role(&mut conn, &ctx, &reason).await.unwrap();
+    assert_eq!(task::find(&mut conn, id).await.unwrap().unwrap().message, reason.message());
+    cancel_undriven(&mut conn, &ctx).await.unwrap();
+    assert_eq!(task::find(&mut conn, id).await.unwrap().unwrap().status, None, "nobody cancelled it");
+    task::request_cancel(&mut conn, &ctx.clock, &[id]).await.unwrap();
+    cancel_undriven(&mut conn, &ctx).await.unwrap();
+    assert_eq!(task::find(&mut conn, id).await.unwrap().unwrap().status, Some(TaskStatus::Cancelled));
+    let (state, outcome, fence): (String, String, i64) = sqlx::query_as("SELECT state, outcome, fence FROM scans").fetch_one(&pool).await.unwrap();
+    assert_eq!((state.as_str(), outcome.as_str(), fence), ("finished", "cancelled", scan.fence + 1));
 }

@@ -10,6 +10,7 @@ pub(crate) fn scan(id: i64) -> Scan {
         provider: ProviderId(1),
         task: None,
         reference: format!("registry.example.org/shop/cart@sha256:{}", "d".repeat(64)),
+        tried: vec![],
         state: State::CreatingPod,
         fence: 1,
         attempt: 1,
@@ -22,26 +23,41 @@ pub(crate) fn scan(id: i64) -> Scan {
     }
 }
 
-fn manifest() -> Value {
+fn manifest(kind: Kind) -> Value {
     let settings = Settings {
         inspector_image: format!("registry.example.org/tidewaiter/inspector@sha256:{}", "a".repeat(64)),
         plain_http_registries: vec!["10.0.0.1:5000".into()],
         ..Settings::default()
     };
     let scan = scan(7);
-    let parts = Parts { scan: &scan, instance: "1a2b3c4d", token: b"token", logins: 2, has_ca: true, with_priority: true };
+    let parts = Parts { scan: &scan, kind, instance: "1a2b3c4d", token: b"token", logins: 2, has_ca: true, with_priority: true };
     serde_json::to_value(pod(&settings, &parts).unwrap()).unwrap()
 }
 
 #[test]
 fn the_pod_of_a_scan_is_made_like_this() {
-    insta::assert_yaml_snapshot!(manifest());
+    insta::assert_yaml_snapshot!(manifest(Kind::Kubernetes));
+}
+
+#[test]
+fn on_openshift_the_pod_asks_for_no_user_or_group_and_is_the_same_otherwise() {
+    let pod = manifest(Kind::Openshift);
+    insta::assert_yaml_snapshot!(pod["spec"]["securityContext"]);
+    let mut elsewhere = manifest(Kind::Kubernetes);
+    elsewhere["spec"]["securityContext"] = pod["spec"]["securityContext"].clone();
+    assert_eq!(pod, elsewhere);
+    for container in pod["spec"]["containers"].as_array().unwrap() {
+        assert_eq!((&container["securityContext"]["runAsUser"], &container["securityContext"]["runAsGroup"]), (&Value::Null, &Value::Null));
+    }
 }
 
 /// Source: Kubernetes, Pod Security Standards, Baseline and Restricted, control by control.
 #[test]
 fn the_pod_satisfies_every_control_of_the_restricted_profile() {
-    let pod = manifest();
+    Kind::ALL.into_iter().for_each(|kind| assert_restricted(&manifest(kind)));
+}
+
+fn assert_restricted(pod: &Value) {
     let spec = &pod["spec"];
     for shared in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
         assert_eq!(spec[shared], Value::Null, "{shared}");
@@ -51,7 +67,7 @@ fn the_pod_satisfies_every_control_of_the_restricted_profile() {
         assert_eq!(whole[set], Value::Null, "{set}");
     }
     assert_eq!(whole["runAsNonRoot"], true);
-    assert!(whole["runAsUser"].as_i64().unwrap() > 0);
+    assert_ne!(whole["runAsUser"], 0);
     assert_eq!(whole["seccompProfile"]["type"], "RuntimeDefault");
     let allowed = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
     for volume in spec["volumes"].as_array().unwrap() {
@@ -76,7 +92,7 @@ fn the_pod_satisfies_every_control_of_the_restricted_profile() {
 
 #[test]
 fn the_pod_holds_the_hash_of_its_token_and_neither_token_nor_service_account() {
-    let pod = manifest();
+    let pod = manifest(Kind::Kubernetes);
     assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
     assert_eq!(pod["spec"]["enableServiceLinks"], false);
     let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();

@@ -106,6 +106,38 @@ async fn a_request_that_no_server_will_serve_says_so_and_where_to_change_it(pool
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn roles_that_two_servers_share_between_them_are_none_to_drive_a_scan_with(pool: PgPool) {
+    let mut conn = setup(&pool).await;
+    let clock = Clock::default();
+    let missing = |reason: Option<Reason>| reason.map(|reason| reason.message());
+    let one = queue::server::register(&mut conn, &clock, "one", "0").await.unwrap();
+    queue::role::set(&mut conn, one, Role::SmartProxy, false).await.unwrap();
+    assert_eq!(missing(missing_role(&mut conn, &clock).await.unwrap()).unwrap(), "Waiting: no server has the role SmartProxy");
+    let other = queue::server::register(&mut conn, &clock, "other", "0").await.unwrap();
+    assert_eq!(missing(missing_role(&mut conn, &clock).await.unwrap()), None);
+    queue::role::set(&mut conn, other, Role::SmartState, false).await.unwrap();
+    let said = missing(missing_role(&mut conn, &clock).await.unwrap()).unwrap();
+    assert_eq!(said, "Waiting: no server has both roles, SmartState Analysis and SmartProxy: each is another server's");
+    queue::role::set(&mut conn, other, Role::SmartProxy, false).await.unwrap();
+    queue::role::set(&mut conn, one, Role::SmartState, false).await.unwrap();
+    let said = missing(missing_role(&mut conn, &clock).await.unwrap()).unwrap();
+    assert_eq!(said, "Waiting: no server has the roles SmartState Analysis and SmartProxy");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_open_scan_whose_task_was_removed_gets_another_to_follow(pool: PgPool) {
+    let mut conn = setup(&pool).await;
+    let (_, images) = images(&mut conn, 1).await;
+    let clock = Clock::default();
+    let first = request(&mut conn, &clock, "admin", &images).await.unwrap();
+    sqlx::query("DELETE FROM tasks").execute(&mut *conn).await.unwrap();
+    let again = request(&mut conn, &clock, "other", &images).await.unwrap();
+    assert_eq!((again.images[0].scan, again.images[0].existing), (first.images[0].scan, true));
+    let followed: Option<TaskId> = sqlx::query_scalar("SELECT task_id FROM scans").fetch_one(&mut *conn).await.unwrap();
+    assert!(again.task.is_some() && again.task == followed && again.task != first.task);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_retry_asks_for_what_did_not_end_well(pool: PgPool) {
     let mut conn = setup(&pool).await;
     let (_, images) = images(&mut conn, 3).await;

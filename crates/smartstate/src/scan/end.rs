@@ -3,9 +3,8 @@
 use super::{Run, fenced};
 use crate::lease::State;
 use crate::reason::Reason;
-use crate::save::CLEANING_SECS;
 use crate::trouble::Halt;
-use crate::{closing, launch};
+use crate::{closing, deadline, launch};
 use queue::job::{Job, RaisedEvent, enqueue};
 use queue::task::{self, TaskStatus};
 use std::time::Duration;
@@ -26,7 +25,7 @@ impl Run<'_> {
                  warnings = $10
              WHERE id = $1
                AND fence = $2
-               AND state <> 'finished'",
+               AND state NOT IN ('cleaning', 'finished')",
             self.scan.id.0,
             self.scan.fence,
             outcome,
@@ -35,20 +34,36 @@ impl Run<'_> {
             reason.advice(),
             evidence.log,
             evidence.events,
-            self.ctx.clock.now() + chrono::Duration::seconds(CLEANING_SECS),
+            deadline::of(State::Cleaning, self.ctx.clock.now()),
             &self.scan.warnings
         )
         .execute(&self.ctx.pool)
         .await?;
-        fenced(saved.rows_affected())?;
+        if saved.rows_affected() == 0 {
+            return self.ended_already().await;
+        }
         self.scan.state = State::Cleaning;
         tracing::info!(scan = self.scan.id.0, code = reason.code(), "the scan ends: {message}");
         Ok(())
     }
 
+    /// The results were saved a moment before a cancel came: they stand. Otherwise the scan is another server's.
+    async fn ended_already(&mut self) -> anyhow::Result<()> {
+        let ended = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM scans WHERE id = $1 AND fence = $2 AND state = 'cleaning') AS "ended!""#,
+            self.scan.id.0,
+            self.scan.fence
+        )
+        .fetch_one(&self.ctx.pool)
+        .await?;
+        fenced(u64::from(ended))?;
+        self.scan.state = State::Cleaning;
+        Ok(())
+    }
+
     /// Removes pod and secret. What cannot be removed in time is left to the reaper: the result need not wait for it.
     pub(super) async fn clean(&mut self) {
-        let until = Instant::now() + Duration::from_secs(CLEANING_SECS.unsigned_abs());
+        let until = Instant::now() + Duration::from_secs(deadline::limit_secs(State::Cleaning).unsigned_abs());
         if self.client.is_none()
             && let Err(Halt::Because(reason)) = self.connect().await
         {
@@ -98,5 +113,35 @@ impl Run<'_> {
         tx.commit().await?;
         self.scan.state = State::Finished;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::tests::taken;
+    use sqlx::PgPool;
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn a_cancel_that_comes_after_the_results_were_saved_changes_nothing(pool: PgPool) {
+        let (ctx, mut scan) = taken(&pool).await;
+        sqlx::query("UPDATE scans SET state = 'cleaning', outcome = 'ok', message = 'No rule failed'").execute(&pool).await.unwrap();
+        scan.state = State::Fetching;
+        let mut run = Run::new(&ctx, scan.clone());
+        run.fail(&Reason::Cancelled).await.unwrap();
+        assert_eq!(run.scan.state, State::Cleaning);
+        let ended: (String, String) = sqlx::query_as("SELECT outcome, message FROM scans").fetch_one(&pool).await.unwrap();
+        assert_eq!(ended, ("ok".into(), "No rule failed".into()));
+        scan.fence -= 1;
+        assert!(Run::new(&ctx, scan).fail(&Reason::Cancelled).await.is_err(), "another server's scan");
+    }
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn a_scan_that_fails_has_its_reason_whatever_characters_it_has(pool: PgPool) {
+        let (ctx, scan) = taken(&pool).await;
+        let mut run = Run::new(&ctx, scan);
+        run.fail(&Reason::Internal("a\0b".into())).await.unwrap();
+        let ended: (String, String, String) = sqlx::query_as("SELECT state, outcome, message FROM scans").fetch_one(&pool).await.unwrap();
+        assert_eq!(ended, ("cleaning".into(), "error".into(), "Tidewaiter failed: ab".into()));
     }
 }

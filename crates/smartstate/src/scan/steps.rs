@@ -4,27 +4,22 @@ use super::{Run, fenced, token_context};
 use crate::lease::State;
 use crate::proxy::{Proxy, ProxyError};
 use crate::reason::Reason;
-use crate::request::say_waiting;
 use crate::save::{Artifact, Evidence};
 use crate::trouble::Halt;
 use crate::vigil::{Sight, evidence, look};
 use crate::{content, launch, pod, reaper, report, save};
 use bytes::Bytes;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::runtime::watcher::watch_object;
-use scap::protocol::{Evaluate, Phase, Status};
+use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
 use scap::report::InspectionReport;
 use std::future::Future;
-use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
-const STARTING_SECS: i64 = 300;
-const PULLING_SECS: i64 = 900;
-const FETCHING_SECS: i64 = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// The pause before an unanswered request is repeated grows up to this.
+const REPEAT_AFTER: Duration = Duration::from_secs(5);
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(8);
 const ARF_BYTES: u64 = 512 << 20;
 const HTML_BYTES: u64 = 256 << 20;
@@ -36,11 +31,11 @@ impl Run<'_> {
         self.name_pod(&instance).await?;
         let token = self.token()?;
         let client = self.client()?.clone();
-        let launched = launch::launch(self.ctx, &client, &self.scan, &instance, &token, until).await?;
+        let launched = launch::launch(self.ctx, (&client, self.kind), &self.scan, &instance, &token, until).await?;
         self.scan.pod_uid = launched.uid;
-        self.scan.warnings.extend(launched.warnings);
+        self.scan.warnings.extend(launched.warnings.into_iter().map(|warning| warning.replace('\0', "")));
         let message = format!("Starting the pod {}", self.scan.pod_name);
-        self.advance(State::StartingPod, STARTING_SECS, Some("pod_create"), &message, 10).await
+        self.advance(State::StartingPod, Some("pod_create"), &message, 10).await
     }
 
     /// Notes namespace, name and token before there is a pod, so that whoever comes next finds it.
@@ -67,53 +62,9 @@ impl Run<'_> {
         Ok(fenced(saved.rows_affected())?)
     }
 
-    pub(super) async fn start_pod(&mut self) -> Result<(), Halt> {
-        let until = self.until();
-        let pods: Api<Pod> = Api::namespaced(self.client()?.clone(), &self.scan.namespace);
-        let mut sights = pin!(watch_object(pods, &self.scan.pod_name));
-        let mut last = Sight::Coming { waits_for: "the node".into(), no_room: false };
-        loop {
-            let Ok(Some(event)) = timeout_at(until, sights.next()).await else { return Err(late(&last, self.entered).into()) };
-            let pod = match event {
-                Ok(pod) => pod,
-                Err(error) => {
-                    tracing::debug!(scan = self.scan.id.0, "watching the pod: {error}");
-                    sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
-            match look(pod.as_ref(), &self.scan.pod_uid) {
-                Sight::Running => {
-                    let node = pod.and_then(|pod| pod.spec).and_then(|spec| spec.node_name).unwrap_or_default();
-                    return self.started(&node).await;
-                }
-                Sight::Over(reason) => return Err(reason.into()),
-                Sight::Lost(detail) => return Err(Halt::Lost(detail)),
-                sight @ Sight::Coming { .. } => {
-                    if let Sight::Coming { waits_for, no_room: true } = &sight {
-                        self.tell_no_room(waits_for).await?;
-                    }
-                    last = sight;
-                }
-            }
-        }
-    }
-
-    async fn tell_no_room(&mut self, waits_for: &str) -> Result<(), Halt> {
-        let Some(task) = self.scan.task else { return Ok(()) };
-        let reason = Reason::Unschedulable(waits_for.into());
-        say_waiting(&mut *self.ctx.pool.acquire().await?, &self.ctx.clock, &[task], &reason).await?;
-        Ok(())
-    }
-
-    async fn started(&mut self, node: &str) -> Result<(), Halt> {
-        sqlx::query!("UPDATE scans SET node_name = $3 WHERE id = $1 AND fence = $2", self.scan.id.0, self.scan.fence, node).execute(&self.ctx.pool).await?;
-        self.advance(State::Pulling, PULLING_SECS, Some("pod_start"), &format!("Pulling the image on {node}"), 20).await
-    }
-
     pub(super) async fn pull(&mut self) -> Result<(), Halt> {
         self.until_phase("Pulling and unpacking the image", 30, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
-        self.advance(State::Evaluating, content::EVALUATING_SECS, None, "Evaluating", 50).await
+        self.advance(State::Evaluating, None, "Evaluating", 50).await
     }
 
     pub(super) async fn evaluate(&mut self) -> Result<(), Halt> {
@@ -121,14 +72,18 @@ impl Run<'_> {
         let status = self.until_phase("Preparing the evaluation", 50, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
         if status.phase == Phase::Ready {
             let plan = content::plan(&self.ctx.feeds, status.os.as_ref()).await.map_err(|error| Reason::Internal(format!("{error:#}")))?;
+            if let Some(os) = &status.os {
+                self.scan.warnings.extend(self.ctx.feeds.stale(os).await);
+            }
             for file in &plan.files {
-                self.insist(|| proxy.put_content(&file.sha256, file.body.clone())).await?;
+                let put = self.insist_or(|| proxy.put_content(&file.sha256, file.body.clone())).await?;
+                put.map_err(|error| content_refused(&error))?;
             }
             let what = Evaluate { layers: plan.layers };
             self.insist(|| proxy.evaluate(&what)).await?;
         }
         self.until_phase("The evaluation", 60, |phase| phase == Phase::Done).await?;
-        self.advance(State::Fetching, FETCHING_SECS, Some("evaluate"), "Fetching the results", 85).await
+        self.advance(State::Fetching, Some("evaluate"), "Fetching the results", 85).await
     }
 
     pub(super) async fn fetch(&mut self) -> Result<(), Halt> {
@@ -139,12 +94,12 @@ impl Run<'_> {
         let mut report = read.map_err(|error| Reason::WrongReport(format!("{error:#}")))?;
         let artifacts = self.fetch_artifacts(&proxy, &mut report).await?;
         let evidence = self.evidence().await;
-        let fetched = u64::try_from(self.entered.elapsed().as_millis()).unwrap_or(0);
+        let fetched = self.in_state_for().num_milliseconds();
         self.tell("Saving the results", 90).await?;
         self.save(&report, &artifacts, &evidence, fetched).await
     }
 
-    async fn save(&mut self, report: &InspectionReport, artifacts: &[Artifact], evidence: &Evidence, fetched_ms: u64) -> Result<(), Halt> {
+    async fn save(&mut self, report: &InspectionReport, artifacts: &[Artifact], evidence: &Evidence, fetched_ms: i64) -> Result<(), Halt> {
         let verdict = report::judge(report);
         let started = Instant::now();
         let mut conn = self.ctx.pool.acquire().await?;
@@ -197,6 +152,7 @@ impl Run<'_> {
     async fn until_phase(&mut self, doing: &'static str, progress: i16, wanted: impl Fn(Phase) -> bool) -> Result<Status, Halt> {
         let proxy = self.proxy()?;
         let until = self.until();
+        let mut pause = LOOK_EVERY;
         loop {
             let mut away = None;
             match proxy.status().await {
@@ -207,19 +163,21 @@ impl Run<'_> {
                     if wanted(status.phase) {
                         return Ok(status);
                     }
+                    pause = LOOK_EVERY;
                     self.tell(&status.message.chars().take(500).collect::<String>(), progress).await?;
                 }
                 Err(ProxyError::Away(detail)) => {
                     self.check_pod().await?;
+                    pause = (pause * 2).min(REPEAT_AFTER);
                     away = Some(detail);
                 }
                 Err(error) => return Err(refused(&error).into()),
             }
             if Instant::now() >= until {
                 let detail = away.map_or_else(|| self.told.0.clone(), |detail| format!("the pod does not answer ({detail})"));
-                return Err(Reason::Timeout { doing, secs: self.entered.elapsed().as_secs().try_into().unwrap_or(0), detail }.into());
+                return Err(self.late(doing, detail).into());
             }
-            sleep(LOOK_EVERY).await;
+            sleep(pause).await;
         }
     }
 
@@ -245,6 +203,7 @@ impl Run<'_> {
     /// Like `insist`, but a no is the caller's to judge.
     async fn insist_or<T, F: Future<Output = Result<T, ProxyError>>>(&self, mut request: impl FnMut() -> F) -> Result<Result<T, ProxyError>, Halt> {
         let until = self.until();
+        let mut pause = LOOK_EVERY;
         loop {
             match request().await {
                 Err(ProxyError::Away(detail)) => {
@@ -252,20 +211,12 @@ impl Run<'_> {
                     if Instant::now() >= until {
                         return Err(Reason::ClusterUnreachable(detail).into());
                     }
-                    sleep(LOOK_EVERY).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(REPEAT_AFTER);
                 }
                 answer => return Ok(answer),
             }
         }
-    }
-}
-
-fn late(last: &Sight, since: Instant) -> Reason {
-    let secs = since.elapsed().as_secs().try_into().unwrap_or(0);
-    match last {
-        Sight::Coming { waits_for, no_room: true } => Reason::Unschedulable(waits_for.clone()),
-        Sight::Coming { waits_for, .. } => Reason::Timeout { doing: "Starting the scan pod", secs, detail: format!("it waits for {waits_for}") },
-        _ => Reason::Timeout { doing: "Starting the scan pod", secs, detail: String::new() },
     }
 }
 
@@ -277,8 +228,27 @@ fn refused(error: &ProxyError) -> Reason {
         ProxyError::Refused { status, text } if *status == http::StatusCode::UNAUTHORIZED && text.contains(r#""kind":"Status""#) => {
             Reason::ClusterLogin(text.clone())
         }
+        ProxyError::Refused { status, text } if *status == http::StatusCode::INSUFFICIENT_STORAGE => inspector(FailureCode::NoSpace, text),
         other => Reason::WrongReport(format!("the inspector answered {other}")),
     }
+}
+
+/// What content the inspector does not take is damaged or too large.
+fn content_refused(error: &ProxyError) -> Reason {
+    match error {
+        ProxyError::Refused { status, text } if matches!(*status, http::StatusCode::BAD_REQUEST | http::StatusCode::PAYLOAD_TOO_LARGE) => {
+            inspector(FailureCode::ContentError, text)
+        }
+        other => refused(other),
+    }
+}
+
+fn inspector(code: FailureCode, text: &str) -> Reason {
+    let what = match code {
+        FailureCode::NoSpace => "The scan pod has no space left",
+        _ => "The inspector does not take the content",
+    };
+    Reason::Inspector(Failure { code, message: format!("{what}: {text}") })
 }
 
 /// Whether Postgres refused the data, which another try would not change.
@@ -291,4 +261,26 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 async fn measured(packed: Bytes, limit: u64) -> anyhow::Result<i64> {
     let size = tokio::task::spawn_blocking(move || report::unpacked_size(&packed, limit)).await??;
     Ok(i64::try_from(size)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn what_the_inspector_answers_becomes_the_reason_it_is() {
+        let status = r#"{"kind":"Status","message":"no"}"#;
+        for (code, text, want, for_content) in [
+            (StatusCode::INSUFFICIENT_STORAGE, "No space left on device (os error 28)", "no_space", "no_space"),
+            (StatusCode::PAYLOAD_TOO_LARGE, "the content is too large", "wrong_report", "content_error"),
+            (StatusCode::BAD_REQUEST, "the content's SHA-256 is 00", "wrong_report", "content_error"),
+            (StatusCode::FORBIDDEN, status, "forbidden", "forbidden"),
+            (StatusCode::UNAUTHORIZED, status, "cluster_login", "cluster_login"),
+            (StatusCode::CONFLICT, "not ready", "wrong_report", "wrong_report"),
+        ] {
+            let error = ProxyError::Refused { status: code, text: text.into() };
+            assert_eq!((refused(&error).code(), content_refused(&error).code()), (want, for_content), "{code}");
+        }
+    }
 }

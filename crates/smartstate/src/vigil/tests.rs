@@ -48,3 +48,57 @@ fn a_pod_that_is_gone_or_is_another_is_lost() {
     assert!(matches!(look(None, "u"), Sight::Lost(_)));
     assert!(matches!(look(Some(&pod(json!({ "phase": "Running", "reason": "NodeLost" }))), "u"), Sight::Lost(_)));
 }
+
+/// What a kubelet of 1.33 leaves of a pod whose container ended with `exit`, and `metadata` and `status` besides.
+fn over(metadata: Value, mut status: Value, exit: Value) -> Pod {
+    status["containerStatuses"] =
+        json!([{ "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "started": false, "state": { "terminated": exit } }]);
+    let mut pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": { "activeDeadlineSeconds": 3600, "containers": [] }, "status": status });
+    pod["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+    serde_json::from_value(pod).unwrap()
+}
+
+#[test]
+fn the_pods_own_reason_comes_before_the_exit_code_of_its_container() {
+    let killed = json!({ "exitCode": 137, "reason": "Error", "startedAt": "2026-11-23T10:00:00Z", "finishedAt": "2026-11-23T10:00:40Z" });
+    let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." });
+    assert_eq!(code(look(Some(&over(json!({}), evicted, killed.clone())), "u")), "evicted");
+    let full = json!({ "phase": "Failed", "reason": "Evicted", "message": "Usage of EmptyDir volume \"work\" exceeds the limit \"12Gi\". " });
+    let Sight::Over(reason) = look(Some(&over(json!({}), full, killed.clone())), "u") else { panic!("it is over") };
+    assert!(reason.advice().contains("smartstate.storage_limit"), "{}", reason.advice());
+    let late = json!({ "phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active on the node longer than the specified deadline" });
+    let peaceful = json!({ "exitCode": 0, "reason": "Completed" });
+    let Sight::Over(reason) = look(Some(&over(json!({}), late, peaceful)), "u") else { panic!("it is over") };
+    assert_eq!((reason.code(), reason.message().as_str()), ("timeout", "The scan pod ran for longer than 3600 seconds"));
+    let node = json!({ "phase": "Failed", "reason": "Terminated", "message": "Pod was terminated in response to imminent node shutdown." });
+    assert!(matches!(look(Some(&over(json!({}), node, killed.clone())), "u"), Sight::Lost(_)));
+    let unknown = json!({ "exitCode": 137, "reason": "ContainerStatusUnknown", "message": "The container could not be located when the pod was terminated" });
+    assert!(matches!(look(Some(&over(json!({}), json!({ "phase": "Failed" }), unknown)), "u"), Sight::Lost(_)));
+    assert_eq!(code(look(Some(&over(json!({}), json!({ "phase": "Failed" }), killed)), "u")), "out_of_memory");
+}
+
+#[test]
+fn a_pod_that_was_deleted_in_peace_is_lost_however_its_container_ended() {
+    let deleted = json!({ "deletionTimestamp": "2026-11-23T10:00:41Z", "deletionGracePeriodSeconds": 1 });
+    for exit in [json!({ "exitCode": 0, "reason": "Completed" }), json!({ "exitCode": 137, "reason": "Error" }), json!({ "exitCode": 143, "reason": "Error" })]
+    {
+        let sight = look(Some(&over(deleted.clone(), json!({ "phase": "Running" }), exit.clone())), "u");
+        assert_eq!(sight, Sight::Lost("somebody deleted it".into()), "{exit}");
+    }
+    let full = over(deleted, json!({ "phase": "Failed" }), json!({ "exitCode": 137, "reason": "OOMKilled" }));
+    assert_eq!(code(look(Some(&full), "u")), "out_of_memory");
+}
+
+#[test]
+fn an_inspector_that_kept_the_deadline_by_itself_ran_into_it() {
+    let exit = |to: &str| json!({ "exitCode": 0, "reason": "Completed", "startedAt": "2026-11-23T10:00:02Z", "finishedAt": to });
+    assert_eq!(code(look(Some(&over(json!({}), json!({ "phase": "Succeeded" }), exit("2026-11-23T11:00:02Z"))), "u")), "timeout");
+    assert_eq!(code(look(Some(&over(json!({}), json!({ "phase": "Succeeded" }), exit("2026-11-23T10:10:00Z"))), "u")), "pod_failed");
+}
+
+#[test]
+fn what_is_noted_of_events_holds_no_nul() {
+    let mut events = json!([{ "message": "a\0b", "count": 1, "at": null }]);
+    strip_nul(&mut events);
+    assert_eq!(events, json!([{ "message": "ab", "count": 1, "at": null }]));
+}

@@ -1,0 +1,1 @@
+ALTER TABLE container_images DROP COLUMN pulled_from;
