@@ -4,6 +4,7 @@ use anyhow::Context;
 use model::Clock;
 use model::ids::{ImageId, TaskId};
 use queue::{Event, Job, RaisedEvent, enqueue_many};
+use smartstate::Accepted;
 use sqlx::PgConnection;
 
 /// Why no analysis was asked for.
@@ -21,6 +22,15 @@ pub enum Denied {
 /// # Errors
 /// `Prevented` by a policy (none can yet); `Failed`: the database, or none of the images exists.
 pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<TaskId, Denied> {
+    let accepted = request_scans(conn, clock, userid, images).await?;
+    Ok(accepted.task.context("none of these images exists any more")?)
+}
+
+/// As [`request_scan`]; says of each image which task covers it.
+///
+/// # Errors
+/// As [`request_scan`], but that none of the images exists is an empty answer.
+pub async fn request_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<Accepted, Denied> {
     let accepted = smartstate::request(conn, clock, userid, images).await?;
     let events: Vec<Job> = accepted
         .images
@@ -37,5 +47,5 @@ pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, 
         })
         .collect();
     enqueue_many(conn, &events).await?;
-    Ok(accepted.task.context("none of these images exists any more")?)
+    Ok(accepted)
 }
