@@ -47,7 +47,10 @@
   });
   function readFileInto(input) {
     const area = one(input.dataset.fileInto);
-    input.files[0]?.text().then((text) => (area.value = text));
+    input.files[0]?.text().then((text) => {
+      area.value = text;
+      input.value = ''; // what is sent is what can be read and corrected
+    });
   }
 
   // The theme changes at once; the cookie is set by the server.
@@ -97,22 +100,28 @@
   });
 
   // Live: the server hints which tables changed; the page asks for its own content again and changes only what differs, so that scroll,
-  // focus, ticked rows and open menus stay.
+  // focus, ticked rows and open menus stay. A hidden page does neither: browsers allow few connections to one server.
+  const shown = () => document.visibilityState === 'visible';
   let asking = false;
   let again = false;
-  function inUse(node) {
-    return node.matches?.('details[data-menu][open], input:focus, textarea:focus, select:focus');
-  }
+  let changes = 0; // how often another address was shown
   async function ask() {
+    if (!shown()) return;
     if (asking) return void (again = true);
     asking = true;
+    const asked = [changes, location.href].join();
     try {
-      const answer = await fetch(location.href, { headers: { 'HX-Request': 'true' }, credentials: 'same-origin' });
+      const answer = await fetch(location.href, { headers: { 'HX-Request': 'true', 'X-Tidewaiter-Background': '1' }, credentials: 'same-origin' });
+      const text = answer.ok ? await answer.text() : '';
+      if (asked !== [changes, location.href].join()) return; // search, sort or page changed meanwhile: this is another list
       if (answer.redirected || answer.status === 401) return location.reload();
-      if (answer.ok) swap(await answer.text());
-      content.removeAttribute('data-stale');
+      content.toggleAttribute('data-stale', !answer.ok);
+      if (!answer.ok) return;
+      swap(text);
+      htmx.process(content); // it keeps the addresses that links had when it first saw them
+      listen();
     } catch {
-      content.dataset.stale = 'true';
+      content.toggleAttribute('data-stale', true);
     } finally {
       asking = false;
       if (again) {
@@ -129,7 +138,7 @@
       morphStyle: 'innerHTML',
       ignoreActiveValue: true,
       callbacks: {
-        beforeNodeMorphed: (old) => !inUse(old),
+        beforeNodeMorphed: (old) => !old.matches?.('input:focus, textarea:focus, select:focus'),
         beforeAttributeUpdated: (name) => name !== 'open',
       },
     });
@@ -138,27 +147,43 @@
     if (box) box.checked = everything;
     showSelection();
   }
-  // Search, sort and pages of a list change the content in the same way.
+  // Search, sort and pages of a list change the content in the same way. "All that match" means what matched before, so it does not stay.
   htmx.defineExtension('tidewaiter-morph', {
     isInlineSwap: (style) => style === 'tidewaiter-morph',
     handleSwap(style, target, fragment) {
+      changes += 1;
+      closeMenus(null);
+      all('[data-select-all]').forEach((box) => (box.checked = false));
       swap([...fragment.childNodes]);
+      content.removeAttribute('data-stale');
       row = -1;
       return [target];
     },
   });
   const tables = (content?.dataset.live ?? '').split(' ').filter(Boolean);
-  if (tables.length) {
-    const events = new EventSource('/events');
-    let opened = false;
+  let events = null;
+  let fresh = shown(); // nothing can have changed yet
+  function listen() {
+    if (!tables.length || (events && events.readyState !== EventSource.CLOSED)) return;
+    events = new EventSource('/events');
     events.addEventListener('changed', (event) => event.data.split(' ').some((table) => tables.includes(table)) && ask());
+    events.addEventListener('error', ask);
     events.addEventListener('open', () => {
-      if (opened) ask(); // hints may have been missed while away
-      opened = true;
+      if (!fresh) ask(); // hints may have been missed while away
+      fresh = false;
     });
-    addEventListener('pagehide', () => events.close());
+  }
+  function attend() {
+    if (shown()) return listen();
+    fresh = false;
+    events?.close();
+  }
+  if (tables.length) {
+    attend();
+    document.addEventListener('visibilitychange', attend);
+    addEventListener('pagehide', () => events?.close());
     addEventListener('pageshow', (event) => event.persisted && location.reload());
-    setInterval(() => document.visibilityState === 'visible' && ask(), 30000); // the relative times
+    setInterval(ask, 30000); // the relative times
   }
   document.addEventListener('htmx:configRequest', (event) => {
     event.detail.headers['X-CSRF-Token'] = one('meta[name=csrf-token]').content;

@@ -3,7 +3,7 @@
 use crate::user::{User, UserRole};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use model::Clock;
 use model::ids::UserId;
 use rand::RngCore;
@@ -70,8 +70,25 @@ pub(crate) async fn start(conn: &mut PgConnection, clock: &Clock, user: UserId) 
 /// # Errors
 /// The database.
 pub async fn find(conn: &mut PgConnection, clock: &Clock, token: &str, limits: Limits) -> anyhow::Result<Option<Session>> {
-    let now = clock.now();
-    let hash = sha256(token);
+    let found = valid(conn, clock.now(), &sha256(token), limits).await?;
+    if let Some((_, last_used_at)) = &found
+        && clock.now() - last_used_at > Duration::seconds(TOUCH_EVERY_SECS)
+    {
+        sqlx::query!("UPDATE sessions SET last_used_at = $2 WHERE token_sha256 = $1", sha256(token), clock.now()).execute(conn).await?;
+    }
+    Ok(found.map(|(session, _)| session))
+}
+
+/// As [`find`] for an open page that keeps itself up to date: perhaps nobody is there, so it does not put the idle end off.
+///
+/// # Errors
+/// The database.
+pub async fn find_unused(conn: &mut PgConnection, clock: &Clock, token: &str, limits: Limits) -> anyhow::Result<Option<Session>> {
+    Ok(valid(conn, clock.now(), &sha256(token), limits).await?.map(|(session, _)| session))
+}
+
+/// The session and when it was last used.
+async fn valid(conn: &mut PgConnection, now: DateTime<Utc>, hash: &[u8], limits: Limits) -> anyhow::Result<Option<(Session, DateTime<Utc>)>> {
     let row = sqlx::query!(
         r#"SELECT user_id AS "user_id: UserId", userid, name, role AS "role: UserRole", csrf_token, last_used_at
            FROM sessions
@@ -83,14 +100,12 @@ pub async fn find(conn: &mut PgConnection, clock: &Clock, token: &str, limits: L
         now - Duration::minutes(limits.idle_mins.into()),
         now - Duration::hours(limits.max_hours.into())
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    if now - row.last_used_at > Duration::seconds(TOUCH_EVERY_SECS) {
-        sqlx::query!("UPDATE sessions SET last_used_at = $2 WHERE token_sha256 = $1", hash, now).execute(conn).await?;
-    }
-    let user = User { id: row.user_id, userid: row.userid, name: row.name, role: row.role };
-    Ok(Some(Session { user, csrf_token: row.csrf_token }))
+    Ok(row.map(|row| {
+        let user = User { id: row.user_id, userid: row.userid, name: row.name, role: row.role };
+        (Session { user, csrf_token: row.csrf_token }, row.last_used_at)
+    }))
 }
 
 /// Ends a session (logging out); nothing happens when there is none.
@@ -116,4 +131,25 @@ pub async fn remove_expired(conn: &mut PgConnection, clock: &Clock, limits: Limi
     .execute(conn)
     .await?;
     Ok(removed.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{create_admin_if_none, login};
+    use sqlx::PgPool;
+
+    #[sqlx::test(migrator = "model::MIGRATOR")]
+    async fn a_page_that_only_refreshes_itself_does_not_keep_its_session_alive(pool: PgPool) {
+        let mut conn = pool.acquire().await.unwrap();
+        let clock = Clock::at(DateTime::UNIX_EPOCH + Duration::days(1));
+        let limits = Limits { idle_mins: 60, max_hours: 24 };
+        create_admin_if_none(&mut conn, &clock, Some("correct horse")).await.unwrap();
+        let token = login(&mut conn, &clock, "admin", "correct horse", "::1").await.unwrap().session_token;
+        clock.advance(Duration::minutes(50));
+        assert!(find_unused(&mut conn, &clock, &token, limits).await.unwrap().is_some());
+        clock.advance(Duration::minutes(11));
+        assert!(find_unused(&mut conn, &clock, &token, limits).await.unwrap().is_none(), "an hour without a person");
+        assert!(find(&mut conn, &clock, &token, limits).await.unwrap().is_none());
+    }
 }

@@ -4,4 +4,4 @@ mod event;
 mod request;
 
 pub use event::handle;
-pub use request::{Denied, request_scan};
+pub use request::{Denied, request_scan, request_scans};

@@ -4,6 +4,7 @@ use anyhow::Context;
 use model::Clock;
 use model::ids::{ImageId, TaskId};
 use queue::{Event, Job, RaisedEvent, enqueue_many};
+use smartstate::Accepted;
 use sqlx::PgConnection;
 
 /// Why no analysis was asked for.
@@ -21,6 +22,15 @@ pub enum Denied {
 /// # Errors
 /// `Prevented` by a policy (none can yet), or because the provider is being removed; `Failed`: the database, or none of the images exists.
 pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<TaskId, Denied> {
+    let accepted = request_scans(conn, clock, userid, images).await?;
+    Ok(accepted.task.context("none of these images exists any more")?)
+}
+
+/// As [`request_scan`]; says of each image which task covers it.
+///
+/// # Errors
+/// As [`request_scan`], but that none of the images exists is an empty answer.
+pub async fn request_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<Accepted, Denied> {
     let accepted = smartstate::request(conn, clock, userid, images).await?;
     if accepted.task.is_none() && on_removed_provider(conn, images).await? {
         return Err(Denied::Prevented("The provider is being removed: no analysis can be started on it any more.".into()));
@@ -40,7 +50,7 @@ pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, 
         })
         .collect();
     enqueue_many(conn, &events).await?;
-    Ok(accepted.task.context("none of these images exists any more")?)
+    Ok(accepted)
 }
 
 async fn on_removed_provider(conn: &mut PgConnection, images: &[ImageId]) -> anyhow::Result<bool> {

@@ -12,6 +12,7 @@ pub mod request;
 pub mod routes;
 pub mod session;
 pub mod show;
+pub mod unpack;
 
 pub use error::{Error, Result};
 pub use forwarded::Network;

@@ -108,8 +108,16 @@ pub async fn guard(extract::State(state): extract::State<State>, request: Reques
 async fn find(state: &State, headers: &HeaderMap) -> Result<Option<(String, Session)>> {
     let Some(token) = CookieJar::from_headers(headers).get(SESSION).map(|cookie| cookie.value().to_owned()) else { return Ok(None) };
     let mut conn = state.pool.acquire().await?;
-    let session = access::session::find(&mut conn, &state.clock, &token, state.settings.limits).await?;
+    let session = match refreshes(headers) {
+        true => access::session::find_unused(&mut conn, &state.clock, &token, state.settings.limits).await?,
+        false => access::session::find(&mut conn, &state.clock, &token, state.settings.limits).await?,
+    };
     Ok(session.map(|session| (token, session)))
+}
+
+/// Whether an open page asks by itself: its refreshes say so, and its hints (`GET /events`) are what browsers ask for with this `Accept`.
+fn refreshes(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-tidewaiter-background") || headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream")
 }
 
 /// To the login page and from there back here; scripts get 401 so that the page they run in goes there itself.

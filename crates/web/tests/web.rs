@@ -52,6 +52,41 @@ async fn failed_logins_are_throttled(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn what_an_open_page_asks_by_itself_is_no_use_of_the_session(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    sqlx::query("UPDATE sessions SET last_used_at = NOW() - INTERVAL '10 minutes'").execute(&browser.pool).await.unwrap();
+    let used = "SELECT COUNT(*) FROM sessions WHERE last_used_at > NOW() - INTERVAL '5 minutes'";
+    for (path, name, value) in [("/tasks", "x-tidewaiter-background", "1"), ("/tasks", "accept", "text/event-stream")] {
+        let answer = browser.send(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(sqlx::query_scalar::<_, i64>(used).fetch_one(&browser.pool).await.unwrap(), 0, "{name}");
+    }
+    assert_eq!(browser.get("/tasks").await.status, StatusCode::OK);
+    assert_eq!(sqlx::query_scalar::<_, i64>(used).fetch_one(&browser.pool).await.unwrap(), 1);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn stored_documents_are_downloaded_as_they_were(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    let document = "<arf/>".repeat(100_000);
+    let packed = zstd::encode_all(document.as_bytes(), 1).unwrap();
+    sqlx::query(
+        "INSERT INTO scan_artifacts (scan_id, layer, kind, body, size_bytes) SELECT 1, 'benchmark', kind, $1, $2 FROM UNNEST(ARRAY['arf', 'html']) AS kind",
+    )
+    .bind(packed)
+    .bind(document.len() as i64)
+    .execute(&browser.pool)
+    .await
+    .unwrap();
+    let arf = browser.get("/images/1/scans/1/arf/benchmark").await;
+    assert!(arf.body == document && arf.headers[header::CONTENT_DISPOSITION].to_str().unwrap().ends_with(".arf.xml\""));
+    let html = browser.get("/images/1/scans/1/html/benchmark").await;
+    assert!(html.body == document && html.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox"));
+    assert_eq!(browser.get("/images/1/scans/1/arf/guide").await.status, StatusCode::NOT_FOUND);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_form_without_the_sessions_token_changes_nothing(pool: PgPool) {
     let mut browser = Browser::logged_in(pool).await;
     for fields in [&[][..], &[("csrf_token", "")], &[("csrf_token", "guessed")]] {

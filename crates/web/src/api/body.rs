@@ -7,15 +7,25 @@ use serde_json::Value;
 /// A JSON object; an empty body counts as `{}`.
 ///
 /// # Errors
-/// `BadRequest` when it is not a JSON object.
+/// `BadRequest` when it is not a JSON object, or a text in it cannot be stored.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) if has_nul(&value) => Err(ApiError::BadRequest("a text in the body has a NUL character, which cannot be stored".into())),
         Ok(value) if value.is_object() => Ok(value),
         Ok(_) => Err(ApiError::BadRequest("the body must be a JSON object, such as {\"action\": \"scan\"}".into())),
         Err(error) => Err(ApiError::BadRequest(format!("the body is not JSON: {error}"))),
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -39,10 +49,10 @@ pub(super) fn id(text: &str, collection: &Collection) -> Result<i64, ApiError> {
     text.parse().map_err(|_| ApiError::NotFound(format!("Couldn't find a resource with id {text} in {}", collection.name)))
 }
 
-/// The numbers of `resources` (or of the one `resource`), each given as `id` (number or text) or `href`; doubles are dropped.
+/// The numbers of `resources` (or of the one `resource`), each given as `id` (number or text) or `href`, in the order asked; doubles stay.
 ///
 /// # Errors
-/// `BadRequest` for an entry that is neither.
+/// `BadRequest` for an entry that is neither, and when there is none.
 pub(super) fn resources(body: &Value, collection: &Collection) -> Result<Vec<i64>, ApiError> {
     let one = body.get("resource").cloned().into_iter();
     let many = body["resources"].as_array().cloned().unwrap_or_default();
@@ -54,10 +64,11 @@ pub(super) fn resources(body: &Value, collection: &Collection) -> Result<Vec<i64
             (_, Some(href)) => href.split_once(&format!("/api/{}/", collection.name)).and_then(|(_, id)| id.parse().ok()),
             _ => None,
         };
-        let number = number.ok_or_else(|| ApiError::BadRequest(format!("{entry} names no resource of {} by id or href", collection.name)))?;
-        if !ids.contains(&number) {
-            ids.push(number);
-        }
+        ids.push(number.ok_or_else(|| ApiError::BadRequest(format!("{entry} names no resource of {} by id or href", collection.name)))?);
+    }
+    if ids.is_empty() {
+        let name = collection.name;
+        return Err(ApiError::BadRequest(format!("\"resources\" names none of {name}: give [{{\"id\": \"42\"}}] or [{{\"href\": \"…/api/{name}/42\"}}]")));
     }
     Ok(ids)
 }

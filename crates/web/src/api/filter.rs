@@ -1,6 +1,6 @@
 //! `filter[]` expressions: `name='nginx'`, `id>10`, `tag=~'^v'`, `name='lib%'`, `id=[1,2]`, `digest!=NULL`, each may begin with `or `.
 //!
-//! Source: ManageIQ's REST API, "Filtering". Filters are joined by AND; one that begins with `or ` is joined by OR to those before it.
+//! Source: ManageIQ's REST API, "Filtering". All plain filters together, or any one that begins with `or `.
 
 use super::error::ApiError;
 
@@ -62,9 +62,28 @@ fn value(text: &str) -> Value {
         return Value::Null;
     }
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(list) => Value::Any(list.split(',').map(unquoted).collect()),
+        Some(list) => Value::Any(entries(list).into_iter().map(unquoted).collect()),
         None => Value::One(unquoted(text)),
     }
+}
+
+/// The entries of a list; a comma inside quotes separates nothing. Nothing but blanks has no entry.
+fn entries(list: &str) -> Vec<&str> {
+    let mut entries = Vec::new();
+    let (mut start, mut quote) = (0, None);
+    for (at, c) in list.char_indices() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (',', None) => {
+                entries.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    entries.push(&list[start..]);
+    if list.trim().is_empty() { Vec::new() } else { entries }
 }
 
 /// Reads one expression.
@@ -85,7 +104,11 @@ pub(crate) fn parse(text: &str) -> Result<Filter, ApiError> {
         return Err(wrong());
     }
     let (sign, operator) = OPERATORS.iter().find(|(sign, _)| tail.starts_with(sign)).ok_or_else(wrong)?;
-    Ok(Filter { or, attribute: attribute.to_owned(), operator: *operator, value: value(&tail[sign.len()..]) })
+    let value = value(&tail[sign.len()..]);
+    if value == Value::Any(Vec::new()) {
+        return Err(ApiError::BadRequest(format!("the list in filter {text:?} is empty")));
+    }
+    Ok(Filter { or, attribute: attribute.to_owned(), operator: *operator, value })
 }
 
 #[cfg(test)]
@@ -99,6 +122,7 @@ mod tests {
             ("or id >= 10", true, "id", Operator::GreaterOrEqual, Value::One("10".into())),
             ("tag=~\"^v1\"", false, "tag", Operator::Matches, Value::One("^v1".into())),
             ("digest!=NULL", false, "digest", Operator::NotEqual, Value::Null),
+            ("name!=['a,b', c]", false, "name", Operator::NotEqual, Value::Any(vec!["a,b".into(), "c".into()])),
             ("id=[1, 2]", false, "id", Operator::Equal, Value::Any(vec!["1".into(), "2".into()])),
             ("operating_system.distribution = 'debian'", false, "operating_system.distribution", Operator::Equal, Value::One("debian".into())),
         ];

@@ -1,10 +1,13 @@
 //! The REST API under `/api`, in ManageIQ's shape, for callers with basic authentication.
 
+mod attribute;
 mod body;
 mod collection;
+mod condition;
 mod container_images;
 mod error;
 mod filter;
+mod guard;
 mod openapi;
 mod params;
 mod providers;
@@ -14,26 +17,31 @@ use crate::State;
 use access::{Permission, User};
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use collection::Collection;
 use error::ApiError;
 use serde_json::{Value, json};
+use tower_http::catch_panic::CatchPanicLayer;
 
 /// Everything below `/api`.
 pub(crate) fn router(state: State) -> Router {
     Router::new()
         .route("/api", get(index))
+        .route("/api/", get(index))
         .route("/api/openapi.json", get(openapi::document))
         .route("/api/providers", get(providers::list).post(providers::act_on_many))
         .route("/api/providers/{id}", get(providers::show).post(providers::act_on_one))
         .route("/api/container_images", get(container_images::list).post(container_images::act_on_many))
         .route("/api/container_images/{id}", get(container_images::show).post(container_images::act_on_one))
-        .route("/api/tasks", get(tasks::list))
+        .route("/api/tasks", get(tasks::list).post(tasks::act_on_many))
         .route("/api/tasks/{id}", get(tasks::show).post(tasks::act_on_one))
         .fallback(async || ApiError::NotFound("There is nothing at this address; GET /api lists the collections.".into()))
-        .method_not_allowed_fallback(async || ApiError::BadRequest("This address does not take that method; see /api/openapi.json.".into()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed("This address does not take that method; see /api/openapi.json.".into()))
+        .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(from_fn(guard::guard))
         .with_state(state)
 }
 
@@ -45,7 +53,7 @@ pub(crate) struct Caller {
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let encoded = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
-    let (userid, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    let (userid, password) = std::str::from_utf8(&decoded).ok().filter(|text| !text.contains('\0'))?.split_once(':')?;
     Some((userid.to_owned(), password.to_owned()))
 }
 
@@ -77,9 +85,11 @@ impl Caller {
     async fn list(&self, state: &State, collection: &Collection, headers: &HeaderMap, query: Option<String>) -> Result<Json<Value>, ApiError> {
         self.must(Permission::View)?;
         let query = query.unwrap_or_default();
-        let params = params::parse(&query)?;
+        let mut params = params::parse(&query)?;
         let host = host(headers);
-        let mut answer = collection.list(&mut *state.pool.acquire().await?, &host, &params).await?;
+        let mut tx = state.pool.begin().await?;
+        let mut answer = collection.list(&mut tx, &host, &mut params).await?;
+        tx.commit().await?;
         answer["links"] = links(&host, collection, &query, &params, &answer);
         Ok(Json(answer))
     }
@@ -88,8 +98,10 @@ impl Caller {
         self.must(Permission::View)?;
         let params = params::parse(&query.unwrap_or_default())?;
         let id = body::id(id, collection)?;
-        let mut conn = state.pool.acquire().await?;
-        Ok(Json(collection.show(&mut conn, &host(headers), id, &params.attributes).await?))
+        let mut tx = state.pool.begin().await?;
+        let resource = collection.show(&mut tx, &host(headers), id, &params.attributes).await?;
+        tx.commit().await?;
+        Ok(Json(resource))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/api/providers`.
 
-use super::collection::{Attribute, Collection, Kind};
+use super::attribute::{Attribute, Kind};
+use super::collection::Collection;
 use super::error::ApiError;
 use super::{Caller, body, host};
 use crate::State;
@@ -10,51 +11,49 @@ use axum::extract::{Path, RawQuery};
 use axum::http::HeaderMap;
 use inventory::provider::{self, NewProvider, SaveError};
 use inventory::{Connection, Kind as ProviderKind, removal};
-use model::ids::ProviderId;
+use model::ids::{ProviderId, TaskId};
 use serde_json::{Value, json};
-
-const fn plain(name: &'static str, sql: &'static str, kind: Kind) -> Attribute {
-    Attribute { name, sql, kind, default: true }
-}
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// All providers; credentials are never part of an answer.
 pub(crate) const PROVIDERS: Collection = Collection {
     name: "providers",
     from: "FROM providers p",
     base: "TRUE",
+    lifted_by: &[],
     id: "p.id",
     attributes: &[
-        Attribute { name: "id", sql: "p.id", kind: Kind::Integer, default: false },
-        plain("name", "p.name", Kind::Text),
-        plain(
+        Attribute::extra("id", "p.id", Kind::Integer),
+        Attribute::plain("name", "p.name", Kind::Text),
+        Attribute::plain(
             "type",
             "CASE p.kind WHEN 'openshift' THEN 'ManageIQ::Providers::Openshift::ContainerManager' \
              ELSE 'ManageIQ::Providers::Kubernetes::ContainerManager' END",
             Kind::Text,
         ),
-        plain("kind", "p.kind", Kind::Text),
-        plain("endpoint", "p.endpoint", Kind::Text),
-        plain("api_version", "p.api_version", Kind::Text),
-        plain("authentication_status", "p.status", Kind::Text),
-        plain("authentication_message", "p.status_message", Kind::Text),
-        plain("last_refresh_date", "p.refreshed_at", Kind::Time),
-        plain("last_refresh_error", "p.refresh_error", Kind::Text),
-        plain("last_inventory_date", "p.seen_at", Kind::Time),
-        plain("created_on", "p.created_at", Kind::Time),
-        plain("updated_on", "p.updated_at", Kind::Time),
-        Attribute {
-            name: "counts",
-            sql: "(SELECT jsonb_build_object(\
-                  'container_projects', (SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL), \
-                  'container_nodes', (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL), \
-                  'container_groups', (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL), \
-                  'container_images', (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL)))",
-            kind: Kind::Document,
-            default: false,
-        },
+        Attribute::plain("kind", "p.kind", Kind::Text),
+        Attribute::plain("endpoint", "p.endpoint", Kind::Text),
+        Attribute::plain("api_version", "p.api_version", Kind::Text),
+        Attribute::plain("authentication_status", "p.status", Kind::Text),
+        Attribute::plain("authentication_message", "p.status_message", Kind::Text),
+        Attribute::plain("last_refresh_date", "p.refreshed_at", Kind::Time),
+        Attribute::plain("last_refresh_error", "p.refresh_error", Kind::Text),
+        Attribute::plain("last_inventory_date", "p.seen_at", Kind::Time),
+        Attribute::plain("created_on", "p.created_at", Kind::Time),
+        Attribute::plain("updated_on", "p.updated_at", Kind::Time),
+        Attribute::extra("counts", "", Kind::One(COUNTS)),
     ],
     actions: &["refresh", "delete"],
+    collection_actions: &["create", "refresh"],
 };
+
+const COUNTS: &[Attribute] = &[
+    Attribute::plain("container_projects", "(SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL)", Kind::Integer),
+    Attribute::plain("container_nodes", "(SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL)", Kind::Integer),
+    Attribute::plain("container_groups", "(SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL)", Kind::Integer),
+    Attribute::plain("container_images", "(SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL)", Kind::Integer),
+];
 
 /// `GET /api/providers`.
 pub(super) async fn list(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
@@ -72,38 +71,21 @@ pub(super) async fn show(
     caller.show(&state, &PROVIDERS, &headers, &id, query).await
 }
 
-/// `POST /api/providers`: a resource (or `{"action": "create", "resource": {…}}`) is created; `{"action": "refresh", "resources": […]}` refreshes.
+/// `POST /api/providers`: a resource (or `{"action": "create", "resource": {…}}`) is created; `{"action": "refresh", "resources": […]}` refreshes. All or none.
 pub(super) async fn act_on_many(
     state: axum::extract::State<State>,
     caller: Caller,
     headers: HeaderMap,
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    caller.must(Permission::ManageProviders)?;
     let request = body::read(&bytes)?;
-    match request["action"].as_str().unwrap_or("create") {
-        "create" => {
-            let one = request.get("resource").cloned().into_iter();
-            let many = request["resources"].as_array().cloned().unwrap_or_default();
-            let mut wanted: Vec<Value> = one.chain(many).collect();
-            if wanted.is_empty() {
-                wanted.push(request.clone());
-            }
-            let mut results = Vec::with_capacity(wanted.len());
-            for resource in &wanted {
-                results.push(create(&state, &caller, &headers, resource).await?);
-            }
-            Ok(Json(json!({ "results": results })))
-        }
-        _ => {
-            body::expect_action(&request, &["create", "refresh"])?;
-            let mut results = Vec::new();
-            for id in body::resources(&request, &PROVIDERS)? {
-                results.push(refresh(&state, &caller, &headers, id).await?);
-            }
-            Ok(Json(json!({ "results": results })))
-        }
-    }
+    let host = host(&headers);
+    let results = match request.get("action") {
+        None => create(&state, &caller, &host, &request).await?,
+        Some(_) if body::expect_action(&request, &["create", "refresh"])? == "create" => create(&state, &caller, &host, &request).await?,
+        Some(_) => refresh(&state, &caller, &host, &body::resources(&request, &PROVIDERS)?).await?,
+    };
+    Ok(Json(json!({ "results": results })))
 }
 
 /// `POST /api/providers/{id}` with `{"action": "refresh"}` or `{"action": "delete"}`.
@@ -114,13 +96,13 @@ pub(super) async fn act_on_one(
     Path(id): Path<String>,
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    caller.must(Permission::ManageProviders)?;
     let request = body::read(&bytes)?;
     let action = body::expect_action(&request, &["refresh", "delete"])?;
     let id = body::id(&id, &PROVIDERS)?;
     match action {
-        "refresh" => Ok(Json(refresh(&state, &caller, &headers, id).await?)),
+        "refresh" => Ok(Json(refresh(&state, &caller, &host(&headers), &[id]).await?.remove(0))),
         _ => {
+            caller.must(Permission::ManageProviders)?;
             must_exist(&state, id).await?;
             let mut tx = state.pool.begin().await?;
             removal::request(&mut tx, &state.clock, ProviderId(id)).await?;
@@ -133,42 +115,64 @@ pub(super) async fn act_on_one(
 }
 
 async fn must_exist(state: &State, id: i64) -> Result<String, ApiError> {
-    sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id)
-        .fetch_optional(&state.pool)
-        .await?
-        .ok_or_else(|| ApiError::NotFound(format!("Couldn't find a resource with id {id} in providers")))
+    let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id).fetch_optional(&state.pool).await?;
+    name.ok_or_else(|| ApiError::NotFound(PROVIDERS.missing(id)))
 }
 
-async fn refresh(state: &State, caller: &Caller, headers: &HeaderMap, id: i64) -> Result<Value, ApiError> {
-    let name = must_exist(state, id).await?;
+/// One answer per id, in order; a provider that is named twice is refreshed once.
+async fn refresh(state: &State, caller: &Caller, host: &str, ids: &[i64]) -> Result<Vec<Value>, ApiError> {
+    caller.must(Permission::ScanImages)?;
     let mut tx = state.pool.begin().await?;
-    if removal::asked_at(&mut tx, ProviderId(id)).await?.is_some() {
-        return Err(ApiError::Conflict(format!("Provider {name} is being deleted")));
+    let names = sqlx::query!("SELECT id, name FROM providers WHERE id = ANY($1)", ids).fetch_all(&mut *tx).await?;
+    let names: HashMap<i64, String> = names.into_iter().map(|row| (row.id, row.name)).collect();
+    let mut answers: HashMap<i64, Value> = HashMap::new();
+    for &id in ids {
+        let name = names.get(&id).ok_or_else(|| ApiError::NotFound(PROVIDERS.missing(id)))?;
+        if let Entry::Vacant(answer) = answers.entry(id) {
+            if removal::asked_at(&mut tx, ProviderId(id)).await?.is_some() {
+                return Err(ApiError::Conflict(format!("Provider {name} is being deleted")));
+            }
+            let task = provider::request_refresh(&mut tx, &state.clock, &caller.user.userid, ProviderId(id)).await?;
+            answer.insert(refreshing(host, id, name, task));
+        }
     }
-    let task = provider::request_refresh(&mut tx, &state.clock, &caller.user.userid, ProviderId(id)).await?;
     tx.commit().await?;
-    let host = host(headers);
-    Ok(json!({
+    Ok(ids.iter().filter_map(|id| answers.get(id).cloned()).collect())
+}
+
+fn refreshing(host: &str, id: i64, name: &str, task: TaskId) -> Value {
+    let task_href = format!("{host}/api/tasks/{task}");
+    json!({
         "success": true,
         "message": format!("Refreshing provider {name}"),
         "task_id": task.to_string(),
+        "task_href": task_href,
+        "tasks": [{"id": task.to_string(), "href": task_href}],
         "task_ids": [task.to_string()],
-        "task_href": format!("{host}/api/tasks/{task}"),
         "href": format!("{host}{}", PROVIDERS.path(&id.to_string())),
-    }))
+    })
 }
 
-async fn create(state: &State, caller: &Caller, headers: &HeaderMap, resource: &Value) -> Result<Value, ApiError> {
-    let new = new_provider(resource)?;
+/// Creates `resource`, each of `resources`, or what the request itself describes; gives them as they are shown.
+async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> Result<Vec<Value>, ApiError> {
+    caller.must(Permission::ManageProviders)?;
+    let mut wanted: Vec<&Value> = request.get("resource").into_iter().chain(request["resources"].as_array().into_iter().flatten()).collect();
+    if wanted.is_empty() {
+        wanted.push(request);
+    }
+    let wanted = wanted.into_iter().map(new_provider).collect::<Result<Vec<_>, _>>()?;
     let mut tx = state.pool.begin().await?;
-    let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, &new).await.map_err(|error| match error {
-        SaveError::Name(text) => ApiError::BadRequest(text),
-        SaveError::NotFound => ApiError::NotFound(error.to_string()),
-        SaveError::Internal(error) => ApiError::Internal(error),
-    })?;
+    let mut created = Vec::with_capacity(wanted.len());
+    for new in &wanted {
+        let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, new).await.map_err(|error| match error {
+            SaveError::Name(text) => ApiError::BadRequest(text),
+            SaveError::NotFound => ApiError::NotFound(error.to_string()),
+            SaveError::Internal(error) => error.into(),
+        })?;
+        created.push(PROVIDERS.show(&mut tx, host, id.0, &[]).await?);
+    }
     tx.commit().await?;
-    let mut conn = state.pool.acquire().await?;
-    PROVIDERS.show(&mut conn, &host(headers), id.0, &[]).await
+    Ok(created)
 }
 
 /// Reads `name`, `type` or `kind`, and either `kubeconfig` or `endpoint` (or `hostname` and `port`) with `credentials.auth_key` and `certificate_authority`.

@@ -5,7 +5,7 @@ use super::openscap::of_image;
 use crate::error::{Error, Result};
 use crate::page::{Page, respond};
 use crate::session::Visit;
-use crate::{State, show};
+use crate::{State, show, unpack};
 use anyhow::Context;
 use askama::Template;
 use axum::Router;
@@ -15,15 +15,12 @@ use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, header};
-use sqlx::PgConnection;
 
 /// How many scans the history shows.
 const HISTORY: i64 = 100;
 /// The report of oscap needs its own inline script and style; it runs in a sandbox without our origin and reaches nothing.
 const REPORT_POLICY: &str =
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'";
-/// The largest document that is unpacked for a reader.
-const DOCUMENT_BYTES: u64 = 1 << 30;
 
 pub fn routes() -> Router<State> {
     Router::new()
@@ -139,23 +136,16 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     respond(&visit, &ShowPage { page, head, tab: "scans", scan, layers })
 }
 
-/// One stored document, unpacked.
-async fn document(conn: &mut PgConnection, id: i64, scan: i64, layer: &str, kind: &str) -> Result<(Head, Vec<u8>)> {
-    let head = Head::get(conn, id).await?;
-    let scan = of_image(conn, &head, scan).await?;
-    let packed = sqlx::query_scalar!("SELECT body FROM scan_artifacts WHERE scan_id = $1 AND layer = $2 AND kind = $3", scan, layer, kind)
-        .fetch_optional(conn)
+/// One stored document, unpacked while it is sent.
+async fn document(state: &State, id: i64, scan: i64, layer: &str, kind: &str) -> Result<(Head, Body)> {
+    let mut conn = state.pool.acquire().await?;
+    let head = Head::get(&mut conn, id).await?;
+    let scan = of_image(&mut conn, &head, scan).await?;
+    let stored = sqlx::query!("SELECT body, size_bytes FROM scan_artifacts WHERE scan_id = $1 AND layer = $2 AND kind = $3", scan, layer, kind)
+        .fetch_optional(&mut *conn)
         .await?
         .ok_or(Error::NotFound("This document"))?;
-    let body = tokio::task::spawn_blocking(move || {
-        use std::io::Read;
-        let mut body = Vec::new();
-        zstd::Decoder::new(packed.as_slice())?.take(DOCUMENT_BYTES).read_to_end(&mut body)?;
-        std::io::Result::Ok(body)
-    })
-    .await?
-    .context("unpacking a stored document")?;
-    Ok((head, body))
+    Ok((head, unpack::body(stored.body, stored.size_bytes.try_into()?).context("unpacking a stored document")?))
 }
 
 /// A file name of letters, digits, dots and dashes.
@@ -166,9 +156,8 @@ fn file_name(head: &Head, layer: &str, extension: &str) -> String {
 }
 
 async fn html(visit: Visit, extract::State(state): extract::State<State>, Path((id, scan, layer)): Path<(i64, i64, String)>) -> Result<Response> {
-    let mut conn = state.pool.acquire().await?;
-    let (head, body) = document(&mut conn, id, scan, &layer, "html").await?;
-    let mut response = Response::new(Body::from(body));
+    let (head, body) = document(&state, id, scan, &layer, "html").await?;
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(REPORT_POLICY));
@@ -180,9 +169,8 @@ async fn html(visit: Visit, extract::State(state): extract::State<State>, Path((
 }
 
 async fn arf(_visit: Visit, extract::State(state): extract::State<State>, Path((id, scan, layer)): Path<(i64, i64, String)>) -> Result<Response> {
-    let mut conn = state.pool.acquire().await?;
-    let (head, body) = document(&mut conn, id, scan, &layer, "arf").await?;
-    let mut response = Response::new(Body::from(body));
+    let (head, body) = document(&state, id, scan, &layer, "arf").await?;
+    let mut response = Response::new(body);
     let extension = if layer == "vulnerabilities" { "oval-results.xml" } else { "arf.xml" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(&file_name(&head, &layer, extension))?);

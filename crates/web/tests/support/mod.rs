@@ -26,31 +26,35 @@ pub struct Answer {
     pub body: String,
 }
 
+/// `admin` and one server exist.
+pub async fn state(pool: &PgPool) -> web::State {
+    let clock = Clock::default();
+    let mut conn = pool.acquire().await.unwrap();
+    access::create_admin_if_none(&mut conn, &clock, Some(PASSWORD)).await.unwrap();
+    let server: ServerId = queue::server::register(&mut conn, &clock, "here", "1.0").await.unwrap();
+    drop(conn);
+    queue::setup(pool).await.unwrap();
+    let settings = web::Settings {
+        limits: access::Limits { idle_mins: 60, max_hours: 24 },
+        secure_cookies: false,
+        trusted_proxies: Vec::new(),
+        scan_namespace: "tidewaiter".into(),
+    };
+    web::State {
+        pool: pool.clone(),
+        clock,
+        sealer: Sealer::new(&[7; 32]),
+        settings: Arc::new(settings),
+        server,
+        server_name: "here".into(),
+        changes: Default::default(),
+    }
+}
+
 impl Browser {
     /// Nobody is logged in; `admin` and one server exist.
     pub async fn new(pool: PgPool) -> Self {
-        let clock = Clock::default();
-        let mut conn = pool.acquire().await.unwrap();
-        access::create_admin_if_none(&mut conn, &clock, Some(PASSWORD)).await.unwrap();
-        let server: ServerId = queue::server::register(&mut conn, &clock, "here", "1.0").await.unwrap();
-        drop(conn);
-        queue::setup(&pool).await.unwrap();
-        let settings = web::Settings {
-            limits: access::Limits { idle_mins: 60, max_hours: 24 },
-            secure_cookies: false,
-            trusted_proxies: Vec::new(),
-            scan_namespace: "tidewaiter".into(),
-        };
-        let state = web::State {
-            pool: pool.clone(),
-            clock,
-            sealer: Sealer::new(&[7; 32]),
-            settings: Arc::new(settings),
-            server,
-            server_name: "here".into(),
-            changes: Default::default(),
-        };
-        Self { router: web::ui(state), pool, cookies: BTreeMap::new() }
+        Self { router: web::ui(state(&pool).await), pool, cookies: BTreeMap::new() }
     }
 
     pub async fn logged_in(pool: PgPool) -> Self {
