@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use process::{Ended, Limits};
 use scap::evaluation::{ArfError, Evaluation};
 use scap::protocol::{Request, Source};
-use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, Outcome, PackageDatabase};
+use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, PackageDatabase};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -152,13 +152,7 @@ async fn read_result(source: &Source, path: &Path) -> anyhow::Result<Result<Eval
 }
 
 fn accept(evaluation: Evaluation, ended: &Ended, report: &mut LayerReport) {
-    let nothing_applies = evaluation.rules.iter().all(|rule| rule.outcome == Outcome::NotApplicable);
-    report.state = LayerState::Evaluated;
-    report.reason = match (evaluation.rules.is_empty(), nothing_applies) {
-        (true, _) => "The content holds no rule to evaluate.".to_owned(),
-        (_, true) => format!("None of the {} rules applies to this image: the content is probably made for another system.", evaluation.rules.len()),
-        _ => verdict::warnings(&ended.stderr),
-    };
+    (report.state, report.reason) = verdict::state(report.layer, &evaluation.rules, &ended.stderr);
     if !evaluation.title.is_empty() {
         report.content = evaluation.title;
     }

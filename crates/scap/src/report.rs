@@ -223,11 +223,11 @@ pub struct RuleResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerState {
-    /// oscap ran and its results are here.
+    /// oscap ran and its results are here; at least one rule was judged.
     Evaluated,
-    /// There is no content for this distribution.
+    /// There is no content for this distribution, or none of its rules applies to the image.
     NotCovered,
-    /// Not run, since what it needs could not be read (no operating system, unreadable package database).
+    /// Not run, since what it needs could not be read (no operating system, unreadable package database), or run without judging a single rule.
     NotPossible,
     /// oscap failed, crashed or ran out of time or memory.
     Failed,

@@ -3,6 +3,8 @@
 use super::process::{Ended, Run};
 use nix::libc;
 use scap::protocol::Request;
+use scap::report::{Layer, LayerState, Outcome, RuleResult};
+use scap::tally::Tally;
 use std::collections::BTreeSet;
 
 /// Longest text quoted from OpenSCAP, in characters.
@@ -63,6 +65,31 @@ fn refusal(request: &Request, stderr: &str) -> String {
         return format!("The content is damaged or not valid SCAP: {}", quote(stderr));
     }
     format!("OpenSCAP refused to evaluate the content: {}", quote(stderr))
+}
+
+/// What a result that was read amounts to, with a sentence for people: what judges nothing is no evaluation.
+pub(super) fn state(layer: Layer, rules: &[RuleResult], stderr: &str) -> (LayerState, String) {
+    let tally = Tally::of(layer, rules);
+    match tally.total() {
+        0 => (LayerState::NotPossible, "The content holds no rule to evaluate.".to_owned()),
+        total if tally.not_applicable == total => {
+            (LayerState::NotCovered, format!("None of the {total} rules applies to this image: the content is made for another system."))
+        }
+        total if tally.decided == 0 => (LayerState::NotPossible, format!("None of the {total} rules could be judged{}.", example(rules))),
+        total if tally.undecided > 0 => {
+            let undecided = format!("{} of {total} rules could not be checked{}.", tally.undecided, example(rules));
+            (LayerState::Evaluated, [undecided, warnings(stderr)].join(" ").trim_end().to_owned())
+        }
+        _ => (LayerState::Evaluated, warnings(stderr)),
+    }
+}
+
+/// The first rule that was not judged, in parentheses, with what OpenSCAP says of it.
+fn example(rules: &[RuleResult]) -> String {
+    let Some(rule) = rules.iter().find(|rule| matches!(rule.outcome, Outcome::Error | Outcome::Unknown | Outcome::NotChecked)) else { return String::new() };
+    let name = if rule.title.is_empty() { &rule.rule_id } else { &rule.title };
+    let message = if rule.message.is_empty() { String::new() } else { format!(": {}", quote(&rule.message).trim_end_matches('.')) };
+    format!(" (the first: {}{message})", quote(name))
 }
 
 /// What a person should know of an evaluation that worked: checks that OpenSCAP cannot make on images.

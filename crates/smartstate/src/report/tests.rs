@@ -57,7 +57,7 @@ pub(crate) fn report(id: i64) -> InspectionReport {
         layers: vec![
             layer(Layer::Benchmark, LayerState::Evaluated, vec![rule("a", Outcome::Pass, Severity::High), rule("b", Outcome::Fail, Severity::Low)]),
             layer(Layer::Guide, LayerState::Evaluated, vec![rule("c", Outcome::Fail, Severity::High)]),
-            layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("d", Outcome::Error, Severity::Medium)]),
+            layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("d", Outcome::Pass, Severity::Critical)]),
         ],
         timings: Timings::default(),
         warnings: vec![],
@@ -120,6 +120,23 @@ fn a_verdict_counts_failures_and_names_what_is_missing() {
     uncovered.layers[2].state = LayerState::NotCovered;
     let verdict = judge(&uncovered);
     assert!(verdict.gap.is_none() && !verdict.fully_checked);
+}
+
+#[test]
+fn rules_that_were_not_judged_are_counted_and_never_green() {
+    let judged = |place: usize, outcomes: &[Outcome]| {
+        let mut report = report(7);
+        report.layers[place].rules = outcomes.iter().map(|outcome| rule("x", *outcome, Severity::Low)).collect();
+        let verdict = judge(&report);
+        (verdict.message, verdict.fully_checked)
+    };
+    let said = |message: &str, whole| (message.to_owned(), whole);
+    assert_eq!(judged(2, &[Outcome::Pass, Outcome::Error]), said("2 rules failed: 1 high, 1 low; 1 rule could not be checked", false));
+    assert_eq!(judged(1, &[Outcome::Unknown, Outcome::Error, Outcome::Pass]), said("1 rule failed: 1 low; 2 rules could not be checked", false));
+    assert_eq!(judged(1, &[Outcome::Pass, Outcome::NotChecked]), said("1 rule failed: 1 low; 1 is left to people", true));
+    for nothing in [&[][..], &[Outcome::NotApplicable; 3]] {
+        assert_eq!(judged(1, nothing), said("1 rule failed: 1 low", false));
+    }
 }
 
 #[test]
