@@ -244,6 +244,9 @@ impl LayerState {
     }
 }
 
+/// How the reason of a layer begins that failed since memory ran out.
+pub const OUT_OF_MEMORY: &str = "OpenSCAP ran out of memory";
+
 /// One layer of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerReport {
@@ -332,6 +335,9 @@ pub struct InspectionReport {
     /// Things a person should know that are no failure: skipped devices, escaping links, ….
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Account files of which a part was left out before the evaluation, since a check would choke on it: what was in that part is not checked.
+    #[serde(default)]
+    pub cut_files: Vec<String>,
 }
 
 /// The version that this code writes.

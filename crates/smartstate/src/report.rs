@@ -4,7 +4,7 @@ use crate::content::NOT_LOADED;
 use crate::lease::Scan;
 use crate::reason::Reason;
 use anyhow::{Context, ensure};
-use scap::report::{InspectionReport, Layer, LayerReport, LayerState, Outcome, PackageDatabase, REPORT_VERSION, RuleResult, Severity};
+use scap::report::{InspectionReport, Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, REPORT_VERSION, RuleResult, Severity};
 use scap::tally::Tally;
 use std::io::Read;
 
@@ -99,6 +99,7 @@ fn clean(report: &mut InspectionReport) {
     });
     report.layers.iter_mut().for_each(clean_layer);
     cut_all(&mut report.warnings, LINE);
+    cut_all(&mut report.cut_files, WORD);
 }
 
 fn clean_config(config: &mut scap::report::ImageConfig) {
@@ -214,17 +215,27 @@ pub(crate) fn judge(report: &InspectionReport) -> Verdict {
     let gap = match (&report.os, &report.package_database) {
         (None, _) => Some(Reason::NoOperatingSystem),
         (_, PackageDatabase::Unreadable { path, reason }) => Some(Reason::PackagesUnreadable(format!("{path}: {reason}"))),
+        _ if out_of_memory(report) => Some(Reason::OutOfMemory(format!("not evaluated: {}", incomplete.join("; ")))),
         _ if !incomplete.is_empty() => Some(Reason::LayersIncomplete(format!("Not evaluated: {}", incomplete.join("; ")))),
         _ => None,
     };
     let tallies: Vec<Tally> = report.layers.iter().map(|layer| Tally::of(layer.layer, &layer.rules)).collect();
     let mut message = failed.sentence() + &unjudged(&tallies);
+    if !report.cut_files.is_empty() {
+        message += &format!("; a part of {} was left out and is not checked", report.cut_files.join(", "));
+    }
     if let Some(gap) = &gap {
         message = format!("{}. {message}", gap.message());
     }
     cut(&mut message, LINE);
     let evaluated = report.layers.len() == Layer::ALL.len() && report.layers.iter().all(|layer| layer.state == LayerState::Evaluated);
-    Verdict { fully_checked: evaluated && tallies.iter().all(Tally::is_whole) && gap.is_none(), gap, message, failed }
+    let whole = report.cut_files.is_empty() && tallies.iter().all(Tally::is_whole);
+    Verdict { fully_checked: evaluated && whole && gap.is_none(), gap, message, failed }
+}
+
+/// Memory ran out for a layer.
+fn out_of_memory(report: &InspectionReport) -> bool {
+    report.layers.iter().any(|layer| layer.state == LayerState::Failed && layer.reason.starts_with(OUT_OF_MEMORY))
 }
 
 /// `; 12 rules could not be checked; 1 is left to people`, or nothing.

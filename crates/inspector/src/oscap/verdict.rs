@@ -3,7 +3,7 @@
 use super::process::{Ended, Run};
 use nix::libc;
 use scap::protocol::Request;
-use scap::report::{Layer, LayerState, Outcome, RuleResult};
+use scap::report::{Layer, LayerState, OUT_OF_MEMORY, Outcome, RuleResult};
 use scap::tally::Tally;
 use std::collections::BTreeSet;
 
@@ -19,8 +19,11 @@ pub(super) fn is_progress(line: &str) -> bool {
 ///
 /// The exit code alone never tells: OpenSCAP ends well when its package probe did not work at all.
 pub(super) fn judge(request: &Request, ended: &Ended) -> Result<(), String> {
+    if ran_out_of_memory(ended) {
+        return Err(format!("{OUT_OF_MEMORY} and was stopped (smartstate.memory_limit)."));
+    }
     match ended.run {
-        Run::Exited(0 | 2) if request.needs_packages => match ended.seen.first() {
+        Run::Exited(0 | 2) if !request.needs_packages.is_empty() => match ended.seen.iter().find(|line| is_package_trouble(line)) {
             Some(line) => Err(format!("OpenSCAP's package probe did not work, so its results do not count: {}", quote(line))),
             None => Ok(()),
         },
@@ -28,18 +31,36 @@ pub(super) fn judge(request: &Request, ended: &Ended) -> Result<(), String> {
         Run::Exited(1) => Err(refusal(request, &ended.stderr)),
         Run::Exited(code) => Err(format!("OpenSCAP could not be run (exit code {code}): {}", quote(&ended.stderr))),
         Run::TimedOut => Err(format!("OpenSCAP did not end within {} seconds and was stopped.", request.limit_secs)),
-        Run::Signaled(libc::SIGKILL) => Err("OpenSCAP was killed: it ran out of memory.".into()),
         Run::Signaled(libc::SIGXCPU) => Err("OpenSCAP used up its processor time and was stopped.".into()),
         Run::Signaled(libc::SIGXFSZ) => Err("OpenSCAP's result grew past 1 GiB and it was stopped.".into()),
-        Run::Signaled(libc::SIGSEGV) => Err("OpenSCAP crashed (segmentation fault), as a rule because memory ran out.".into()),
+        Run::Signaled(libc::SIGSEGV) => Err(format!("OpenSCAP crashed (segmentation fault): {}", quote(&ended.stderr))),
         Run::Signaled(signal) => Err(format!("OpenSCAP crashed (signal {signal}): {}", quote(&ended.stderr))),
     }
+}
+
+/// Whether it ended since memory ran out, or went on without what did not fit: whatever it then says of the image is not the whole.
+///
+/// Without memory OpenSCAP crashes in many ways, or leaves out what a thread of its was to look at, so its words count more than its end.
+pub(super) fn ran_out_of_memory(ended: &Ended) -> bool {
+    ended.run == Run::Signaled(libc::SIGKILL) || ended.run == Run::Exited(libc::ENOMEM) || ended.seen.iter().any(|line| is_out_of_memory(line))
+}
+
+/// A line of stderr that tells so.
+pub(super) fn is_out_of_memory(line: &str) -> bool {
+    const SIGNS: [&str; 6] = ["cannot allocate memory", "out of memory", "memory allocation", "insufficient memory", "bad_alloc", "pthread_create"];
+    let line = line.to_ascii_lowercase();
+    SIGNS.iter().any(|sign| line.contains(sign))
+}
+
+/// A line of stderr that must not be missed.
+pub(super) fn is_trouble(line: &str) -> bool {
+    is_package_trouble(line) || is_out_of_memory(line)
 }
 
 /// A line by which packages were not read, or not all of them, although the exit code is fine.
 ///
 /// rpm drops a package whose header does not match its digest, and finds none at all when an index file of a Berkeley DB is missing.
-pub(super) fn is_package_trouble(line: &str) -> bool {
+fn is_package_trouble(line: &str) -> bool {
     const SIGNS: [&str; 8] = [
         "dpkginfo_init has failed",
         "status not found",

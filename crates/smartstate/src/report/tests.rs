@@ -61,6 +61,7 @@ pub(crate) fn report(id: i64) -> InspectionReport {
         ],
         timings: Timings::default(),
         warnings: vec![],
+        cut_files: vec![],
     }
 }
 
@@ -137,6 +138,24 @@ fn rules_that_were_not_judged_are_counted_and_never_green() {
     for nothing in [&[][..], &[Outcome::NotApplicable; 3]] {
         assert_eq!(judged(1, nothing), said("1 rule failed: 1 low", false));
     }
+}
+
+#[test]
+fn what_did_not_fit_into_memory_and_what_was_left_out_is_said() {
+    let mut starved = report(7);
+    starved.layers[2] = layer(Layer::Vulnerabilities, LayerState::Failed, vec![]);
+    starved.layers[2].reason = format!("{OUT_OF_MEMORY} and was stopped.");
+    let verdict = judge(&starved);
+    assert_eq!(verdict.gap.unwrap().code(), "out_of_memory");
+    assert!(verdict.message.contains("vulnerabilities (OpenSCAP ran out") && verdict.message.ends_with("2 rules failed: 1 high, 1 low"), "{}", verdict.message);
+
+    let mut cut = report(7);
+    cut.cut_files = vec!["/etc/passwd".into()];
+    let verdict = judge(&cut);
+    assert_eq!(
+        (verdict.message.as_str(), verdict.fully_checked),
+        ("2 rules failed: 1 high, 1 low; a part of /etc/passwd was left out and is not checked", false)
+    );
 }
 
 #[test]
