@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read};
 use tar::{EntryType, Header};
 
 const BLOCK: u64 = 512;
-/// Largest extended header (long names, pax records).
+/// Most bytes of extended headers (long names, pax records) that one entry may have.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 /// Most pieces of a sparse file.
 const MAX_SEGMENTS: usize = 100_000;
@@ -72,11 +72,18 @@ impl<R: Read> Archive<R> {
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut long_path = None;
         let mut long_link = None;
-        let mut records = BTreeMap::new();
+        let mut records = Records::new();
+        let mut extended = 0u64;
         loop {
             self.skip()?;
             let Some(header) = self.header()? else { return Ok(None) };
             self.enter(told(&header.as_old().size, || header.entry_size())?)?;
+            if matches!(header.entry_type(), EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader) {
+                extended = extended.saturating_add(self.content);
+                if extended > MAX_EXTENSION_BYTES {
+                    return Err(damaged("the extended headers of an entry are larger than 1 MiB"));
+                }
+            }
             match header.entry_type() {
                 EntryType::GNULongName => long_path = Some(self.name()?),
                 EntryType::GNULongLink => long_link = Some(self.name()?),
@@ -88,8 +95,11 @@ impl<R: Read> Archive<R> {
     }
 
     fn entry(&mut self, header: &Header, path: Option<Vec<u8>>, link: Option<Vec<u8>>, records: &Records) -> io::Result<Entry> {
-        let number = |key: &str| records.get(key.as_bytes()).map(|value| decimal(value)).transpose();
-        let text = |key: &str| records.get(key.as_bytes()).cloned();
+        // An empty value means: as in the header.
+        let text = |key: &str| records.get(key.as_bytes()).filter(|value| !value.is_empty()).cloned();
+        let number = |key: &str| text(key).map(|value| decimal(&value)).transpose();
+        // Below zero is nobody we know.
+        let owner = |key: &str| text(key).map(|value| if value.starts_with(b"-") { Ok(u64::MAX) } else { decimal(&value) }).transpose();
         if let Some(size) = number("size")? {
             self.enter(size)?;
         }
@@ -99,8 +109,8 @@ impl<R: Read> Archive<R> {
             path: text("GNU.sparse.name").or_else(|| text("path")).or(path).unwrap_or_else(|| header.path_bytes().into_owned()),
             link: text("linkpath").or(link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
             mode: told(&old.mode, || header.mode())? & 0o7777,
-            uid: number("uid")?.map_or_else(|| told(&old.uid, || header.uid()), Ok)?,
-            gid: number("gid")?.map_or_else(|| told(&old.gid, || header.gid()), Ok)?,
+            uid: owner("uid")?.map_or_else(|| told(&old.uid, || header.uid()), Ok)?,
+            gid: owner("gid")?.map_or_else(|| told(&old.gid, || header.gid()), Ok)?,
             size: self.content,
             sparse: None,
             has_capabilities: records.contains_key(&b"SCHILY.xattr.security.capability"[..]),
@@ -159,9 +169,6 @@ impl<R: Read> Archive<R> {
     }
 
     fn extension(&mut self) -> io::Result<Vec<u8>> {
-        if self.content > MAX_EXTENSION_BYTES {
-            return Err(damaged("an extended header is larger than 1 MiB"));
-        }
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -235,7 +242,17 @@ fn pax(mut bytes: &[u8]) -> io::Result<Records> {
         let length = usize::try_from(decimal(&bytes[..space])?).map_err(|_| wrong())?;
         let record = bytes.get(space + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
-        records.insert(record[..equals].to_vec(), record[equals + 1..].to_vec());
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        if matches!(key, b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
+            // Form 0.0 repeats two keys for each piece; form 0.1 has the same numbers in one.
+            let map = records.entry(b"GNU.sparse.map".to_vec()).or_default();
+            if !map.is_empty() {
+                map.push(b',');
+            }
+            map.extend_from_slice(value);
+        } else {
+            records.insert(key.to_vec(), value.to_vec());
+        }
         bytes = &bytes[length..];
     }
     Ok(records)

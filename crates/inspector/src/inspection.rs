@@ -1,13 +1,15 @@
 //! One inspection from beginning to end: its phases, and what is known in each.
 
-use crate::failure::storage;
+use crate::failure::{failure, storage};
 use crate::oscap::{self, Target};
 use crate::pull::{self, Progress, Unpacked, millis};
 use crate::settings::Settings;
 use crate::{manifest, os, packages};
-use scap::protocol::{Evaluate, Failure, Phase, Status};
-use scap::report::{InspectionReport, OperatingSystem, Package, PackageDatabase, REPORT_VERSION, Timings};
+use futures::FutureExt as _;
+use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
+use scap::report::{InspectionReport, LayerState, OperatingSystem, Package, PackageDatabase, REPORT_VERSION, Timings};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -137,19 +139,29 @@ impl Inspection {
             (_, phase) => return Err(NotNow::Phase(phase)),
         };
         state.phase = Phase::Evaluating;
-        let task = tokio::spawn(Arc::clone(self).run(image, request.clone()));
+        let (inspection, asked) = (Arc::clone(self), request.clone());
+        let task = tokio::spawn(async move {
+            if let Err(failure) = survive(inspection.run(&image, asked)).await {
+                inspection.fail(failure);
+            }
+        });
         state.evaluation = Some((request, AbortOnDropHandle::new(task)));
         Ok(())
     }
 
-    async fn run(self: Arc<Self>, image: Arc<Image>, request: Evaluate) {
-        let target = self.target(&image);
+    async fn run(&self, image: &Image, request: Evaluate) {
+        let target = self.target(image);
         let mut layers = Vec::new();
         for layer in &request.layers {
             self.progress.send_replace(layer.layer.as_str().to_owned());
-            layers.push(oscap::evaluate(layer, &target).await);
+            let mut report = oscap::evaluate(layer, &target).await;
+            if report.state == LayerState::Evaluated && !image.unpacked.cut_files.is_empty() {
+                report.reason =
+                    format!("{} A part of {} was left out and is not checked.", report.reason, image.unpacked.cut_files.join(", ")).trim().to_owned();
+            }
+            layers.push(report);
         }
-        let report = self.report(&image, layers);
+        let report = self.report(image, layers);
         match self.write(report).await {
             Ok(()) => self.enter(Phase::Done, "the report is ready"),
             Err(e) => self.fail(storage("writing the report", &e)),
@@ -167,6 +179,7 @@ impl Inspection {
             env: image.unpacked.config.env.clone(),
             os: image.os.clone(),
             package_database: image.database.clone(),
+            memory_bytes: self.settings.memory_bytes,
             progress: self.progress.clone(),
         }
     }
@@ -188,6 +201,7 @@ impl Inspection {
             layers,
             timings: Timings { pull_ms: unpacked.pull_ms, unpack_ms: unpacked.unpack_ms, packages_ms: image.packages_ms },
             warnings: unpacked.warnings.clone(),
+            cut_files: unpacked.cut_files.clone(),
         }
     }
 
@@ -228,5 +242,26 @@ impl Inspection {
     /// Nothing that panics runs under the lock, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for `work`; a panic in it becomes a failure, so that nobody waits for an end that never comes.
+async fn survive(work: impl Future<Output = ()>) -> Result<(), Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        failure(FailureCode::Internal, format!("The inspector failed while evaluating: {}.", words.unwrap_or("it gave no reason")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailureCode, survive};
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_that_can_be_told() {
+        assert!(survive(async {}).await.is_ok());
+        let number = 7;
+        let failure = survive(async { panic!("layer {number}") }).await.unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (FailureCode::Internal, "The inspector failed while evaluating: layer 7."));
     }
 }

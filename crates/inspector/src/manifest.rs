@@ -87,7 +87,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, Failure> {
 }
 
 fn check(config: &Descriptor, layers: &[Descriptor]) -> Result<(), Failure> {
-    const CONFIGS: [&str; 3] = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json", ""];
+    // Old tools say octet-stream, and some nothing at all.
+    const CONFIGS: [&str; 4] = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json", "application/octet-stream", ""];
     if !CONFIGS.contains(&config.media_type.as_str()) {
         return Err(bad_image(format!("This is not a container image but an artifact of type “{}”.", config.media_type)));
     }
@@ -209,7 +210,9 @@ mod tests {
             )
         };
         let (config, tar, good) = ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip", digest('b'));
-        assert!(matches!(parse(image(config, tar, &good).as_bytes()), Ok(Manifest::Image { layers, .. }) if layers.len() == 1));
+        for config in [config, "application/octet-stream"] {
+            assert!(matches!(parse(image(config, tar, &good).as_bytes()), Ok(Manifest::Image { layers, .. }) if layers.len() == 1));
+        }
         for (text, word) in [
             (image("application/vnd.cncf.helm.config.v1+json", tar, &good), "helm"),
             (image(config, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", &good), "foreign"),

@@ -42,8 +42,8 @@ pub(crate) struct Notes {
     pub(crate) dangling: Tally,
     pub(crate) unwritable: Tally,
     pub(crate) capabilities: Tally,
-    /// Files that a check could choke on.
-    pub(crate) hazards: Vec<String>,
+    /// Account files of which a part was left out, since a check would choke on it.
+    pub(crate) cut_files: Vec<String>,
 }
 
 impl Notes {
@@ -58,6 +58,7 @@ impl Notes {
             (&self.capabilities, "File capabilities are not looked at"),
         ];
         let met = tallies.into_iter().filter(|(tally, _)| tally.count > 0).map(|(tally, what)| format!("{what} ({tally})."));
-        met.chain(self.hazards.iter().cloned()).collect()
+        let cut = self.cut_files.iter().map(|path| format!("{path} is larger than any real one: a part of it was left out and is not checked."));
+        met.chain(cut).collect()
     }
 }

@@ -11,11 +11,12 @@ mod process;
 mod tests;
 mod verdict;
 
+use crate::packages;
 use anyhow::Context as _;
 use process::{Ended, Limits};
 use scap::evaluation::{ArfError, Evaluation};
 use scap::protocol::{Request, Source};
-use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, Outcome, PackageDatabase};
+use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, PackageDatabase, PackageKind};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub struct Target {
     pub env: Vec<String>,
     pub os: Option<OperatingSystem>,
     pub package_database: PackageDatabase,
+    /// The memory of the container, of which OpenSCAP gets a part; `None`: no limit.
+    pub memory_bytes: Option<u64>,
     /// Told in words how far the evaluation is.
     pub progress: watch::Sender<String>,
 }
@@ -84,13 +87,11 @@ fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> 
         let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
         return Some((LayerState::NotCovered, reason.to_owned()));
     }
-    if !request.needs_packages {
+    if request.needs_packages.is_empty() {
         return None;
     }
     let reason = match &target.package_database {
-        PackageDatabase::Read { paths } if paths.iter().all(|path| !path.ends_with("/Packages.db")) => return None,
-        // Debian's rpm, through which OpenSCAP reads packages, is built without this format.
-        PackageDatabase::Read { .. } => "The image keeps its packages in rpm's ndb format, which OpenSCAP cannot read here: every check of packages would seem to pass.".to_owned(),
+        PackageDatabase::Read { paths } => return unsuitable(&request.needs_packages, paths).map(|reason| (LayerState::NotPossible, reason)),
         PackageDatabase::Absent => {
             "The image has no package database that is known here (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
         }
@@ -101,10 +102,31 @@ fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> 
     Some((LayerState::NotPossible, reason))
 }
 
+/// Why content that looks at packages of the kinds `needed` cannot judge the databases at `paths`.
+fn unsuitable(needed: &[PackageKind], paths: &[String]) -> Option<String> {
+    let fitting: Vec<&String> = paths.iter().filter(|path| needed.contains(&packages::kind(path))).collect();
+    let Some(path) = fitting.first() else {
+        let needed: Vec<&str> = needed.iter().map(|kind| kind.as_str()).collect();
+        return Some(format!(
+            "The image's packages are in /{}, but this content checks packages of the kind {}: without them, every check would seem to pass.",
+            paths.join(" and /"),
+            needed.join(" or ")
+        ));
+    };
+    if packages::kind(path) == PackageKind::Apk {
+        return Some("The image's packages are apk's, which OpenSCAP cannot read: every check of them would seem to pass.".to_owned());
+    }
+    // Debian's rpm, through which OpenSCAP reads packages, is built without this format.
+    fitting
+        .iter()
+        .any(|path| path.ends_with("/Packages.db"))
+        .then(|| "The image keeps its packages in rpm's ndb format, which OpenSCAP cannot read here: every check of packages would seem to pass.".to_owned())
+}
+
 async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> anyhow::Result<()> {
     let Some(source) = &request.source else { return Ok(()) };
     let workspace = command::Workspace::new(target).context("preparing the work folder")?;
-    prepare::complete(&target.root).context("preparing the image's root")?;
+    prepare::complete(&target.root, &target.package_database).context("preparing the image's root")?;
     let content = content_path(source, target);
     anyhow::ensure!(content.is_file(), "its content is missing");
     let invocation = command::evaluation(request, source, &content, target, &workspace);
@@ -112,7 +134,7 @@ async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> an
     let layer = request.layer;
     let progress = target.progress.clone();
     let mut evaluated = 0u32;
-    let ended = process::run(invocation, &workspace.home, limits, verdict::is_package_trouble, move |line| {
+    let ended = process::run(invocation, &workspace.home, limits, verdict::is_trouble, move |line| {
         if verdict::is_progress(line) {
             evaluated += 1;
             progress.send_replace(format!("{}: {evaluated} rules", layer.as_str()));
@@ -152,13 +174,7 @@ async fn read_result(source: &Source, path: &Path) -> anyhow::Result<Result<Eval
 }
 
 fn accept(evaluation: Evaluation, ended: &Ended, report: &mut LayerReport) {
-    let nothing_applies = evaluation.rules.iter().all(|rule| rule.outcome == Outcome::NotApplicable);
-    report.state = LayerState::Evaluated;
-    report.reason = match (evaluation.rules.is_empty(), nothing_applies) {
-        (true, _) => "The content holds no rule to evaluate.".to_owned(),
-        (_, true) => format!("None of the {} rules applies to this image: the content is probably made for another system.", evaluation.rules.len()),
-        _ => verdict::warnings(&ended.stderr),
-    };
+    (report.state, report.reason) = verdict::state(report.layer, &evaluation.rules, &ended.stderr);
     if !evaluation.title.is_empty() {
         report.content = evaluation.title;
     }

@@ -6,12 +6,13 @@
 pub(crate) mod apk;
 pub(crate) mod bdb;
 pub(crate) mod dpkg;
+mod dpkg_version;
 pub(crate) mod ndb;
 pub(crate) mod rpm;
 #[cfg(test)]
 mod tests;
 
-use scap::report::{Package, PackageDatabase};
+use scap::report::{Package, PackageDatabase, PackageKind};
 use std::io;
 use std::path::Path;
 
@@ -48,14 +49,17 @@ impl Unreadable {
 
 /// All installed packages, sorted by name, with the state of the databases they come from.
 ///
-/// `Absent` with no packages: no known database. `Unreadable`: at least one database is damaged, or there are databases but none of them names a package;
-/// the packages of the others are still given. Blocking.
+/// `Absent` with no packages: no known database. `Read` names those that list a package. `Unreadable`: at least one database is damaged, or there are databases
+/// but none of them names a package; the packages of the others are still given. Blocking.
 pub fn read(root: &Path) -> (PackageDatabase, Vec<Package>) {
     let mut paths = Vec::new();
+    let mut empty = None;
     let mut packages = Vec::new();
     let mut broken = None;
     for result in [dpkg::read(root), rpm::read(root), apk::read(root)] {
         match result {
+            // Tools leave empty databases behind.
+            Ok(Some(found)) if found.packages.is_empty() => empty = empty.or(found.paths.into_iter().next()),
             Ok(Some(found)) => {
                 paths.extend(found.paths);
                 packages.extend(found.packages);
@@ -68,16 +72,29 @@ pub fn read(root: &Path) -> (PackageDatabase, Vec<Package>) {
     if let Some(Unreadable { path, reason }) = broken {
         return (PackageDatabase::Unreadable { path, reason }, packages);
     }
-    let database = match paths.first() {
-        None => PackageDatabase::Absent,
-        // Tools leave empty databases behind; an image whose only database is empty was emptied, and nothing can be said about it.
-        Some(path) if packages.is_empty() => PackageDatabase::Unreadable { path: path.clone(), reason: "it names no installed package".into() },
-        Some(_) => PackageDatabase::Read { paths },
+    let database = match (paths.is_empty(), empty) {
+        // An image whose only database is empty was emptied, and nothing can be said about it.
+        (true, Some(path)) => PackageDatabase::Unreadable { path, reason: "it names no installed package".into() },
+        (true, None) => PackageDatabase::Absent,
+        (false, _) => PackageDatabase::Read { paths },
     };
     (database, packages)
 }
 
 /// A field without control characters, cut to a sane length.
 fn clean(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(MAX_FIELD_CHARS).collect()
+    clean_to(text, MAX_FIELD_CHARS)
+}
+
+fn clean_to(text: &str, most_chars: usize) -> String {
+    text.trim().chars().filter(|c| !c.is_control()).take(most_chars).collect()
+}
+
+/// Which kind of database is at `path`, one of those that [`read`] tells.
+pub(crate) fn kind(path: &str) -> PackageKind {
+    match path {
+        path if path.starts_with("var/lib/dpkg/") => PackageKind::Deb,
+        path if path.contains("/apk/") => PackageKind::Apk,
+        _ => PackageKind::Rpm,
+    }
 }

@@ -1,13 +1,13 @@
 //! From a reference to an unpacked image: manifest, configuration, layers.
 
 use crate::config::{self, Config};
-use crate::failure::{bad_image, storage};
+use crate::failure::{bad_image, failure, storage};
 use crate::manifest::{self, Descriptor, Manifest};
 use crate::reference::Reference;
 use crate::registry::{Access, Registry};
 use crate::transport;
 use crate::unpack::{self, Limits, Tree};
-use scap::protocol::Failure;
+use scap::protocol::{Failure, FailureCode};
 use scap::report::ImageConfig;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Layers fetched at a time.
 const PARALLEL: usize = 3;
+/// Lists that may be in each other.
+const MAX_LISTS: u32 = 3;
 /// A transfer that broke is tried again this often in all.
 const ATTEMPTS: u32 = 4;
 
@@ -45,6 +47,8 @@ pub struct Unpacked {
     pub unpack_ms: u64,
     /// Sentences for people.
     pub warnings: Vec<String>,
+    /// Account files of which a part was left out.
+    pub cut_files: Vec<String>,
 }
 
 /// What an image is made of.
@@ -80,6 +84,7 @@ pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Pat
     progress(Progress::Manifest);
     let registry = Arc::new(Registry::new(image, access)?);
     let parts = parts(&registry, image).await?;
+    let mut stored = check_size(&parts.layers, limits)?;
     let blobs = into.join("blobs");
     let root = into.join("root");
     let make = |e| storage("making its folders", &e);
@@ -98,6 +103,8 @@ pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Pat
         pulled = pulled.max(at - started);
         let begun = Instant::now();
         let (size, diff_id) = (layer.size, parts.config.diff_ids[number].clone());
+        tree.keep_room_for(stored);
+        stored -= size;
         tree = blocking(move || {
             unpack::apply(&mut tree, &file, size, &diff_id).map_err(|refusal| refusal.failure(n))?;
             // Its space is needed for what comes.
@@ -130,18 +137,34 @@ pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Pat
         pull_ms: millis(pulled),
         unpack_ms: millis(unpacking),
         warnings: tree.notes.sentences(),
+        cut_files: tree.notes.cut_files,
     })
+}
+
+/// The sum of the layers as stored, in bytes; refused before anything is fetched when it alone is too large.
+fn check_size(layers: &[Descriptor], limits: Limits) -> Result<u64, Failure> {
+    let stored = layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
+    if stored <= limits.unpacked_bytes {
+        return Ok(stored);
+    }
+    let message = format!(
+        "The image is too large to be inspected: its layers have {} MiB as stored, and the scan's storage has room for {} MiB (smartstate.storage_limit).",
+        stored >> 20,
+        limits.unpacked_bytes >> 20
+    );
+    Err(failure(FailureCode::TooLarge, message))
 }
 
 async fn parts(registry: &Registry, image: &Reference) -> Result<Parts, Failure> {
     let mut digest = image.digest.clone();
     let mut parsed = verified_manifest(registry, &digest).await?;
-    if let Manifest::List(list) = &parsed {
+    for _ in 0..MAX_LISTS {
+        let Manifest::List(list) = &parsed else { break };
         digest = manifest::select(list, manifest::architecture())?.digest.clone();
         parsed = verified_manifest(registry, &digest).await?;
     }
     let Manifest::Image { media_type, config, layers } = parsed else {
-        return Err(bad_image("The image's list names another list."));
+        return Err(bad_image(format!("The image's list names a list, and so on more than {MAX_LISTS} times.")));
     };
     let bytes = registry.small_blob(&config.digest).await?;
     verify(&bytes, &config.digest, "configuration")?;

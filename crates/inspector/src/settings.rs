@@ -26,6 +26,8 @@ pub struct Settings {
     pub work: PathBuf,
     pub access: Access,
     pub limits: Limits,
+    /// The container's, where it is told.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Settings {
@@ -59,6 +61,7 @@ impl Settings {
                 retry_for: RETRY_FOR,
             },
             limits,
+            memory_bytes: told(env::MEMORY_BYTES).map(|bytes| bytes.parse()).transpose().context(env::MEMORY_BYTES)?,
         })
     }
 }

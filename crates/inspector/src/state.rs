@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// What the image says of one inode.
 #[derive(Debug, Clone, Copy)]
-struct Owned {
+pub(crate) struct Owned {
     /// Type and permission bits.
     mode: u32,
     uid: u32,
@@ -32,6 +32,16 @@ impl State {
         let id = |id: u64| u32::try_from(id).unwrap_or(NOBODY);
         let mode = (file.mode() & 0o170_000) | (permissions & 0o7777);
         self.inodes.insert(file.ino(), Owned { mode, uid: id(uid), gid: id(gid) });
+    }
+
+    /// What is recorded of a file.
+    pub(crate) fn owned(&self, file: &Metadata) -> Option<Owned> {
+        self.inodes.get(&file.ino()).copied()
+    }
+
+    /// Records for a file what was recorded of another.
+    pub(crate) fn own(&mut self, file: &Metadata, owned: Owned) {
+        self.inodes.insert(file.ino(), owned);
     }
 
     /// The file is about to go; its inode may be used again.

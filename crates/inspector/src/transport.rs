@@ -17,6 +17,8 @@ const MAX_REDIRECTS: usize = 5;
 
 pub(crate) struct Transport {
     client: Client,
+    /// For forms, which hold secrets: a redirect would send them on to wherever it leads.
+    posting: Client,
     retry_for: Duration,
 }
 
@@ -24,18 +26,17 @@ impl Transport {
     /// # Errors
     /// The file of additional roots cannot be read.
     pub(crate) fn new(access: &Access) -> Result<Self, Failure> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("tidewaiter-inspector/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(redirects());
-        if let Some(file) = &access.ca_file {
-            let wrong = |e: &dyn Error| failure(FailureCode::RegistryTls, format!("The registries' CA file {} cannot be used: {e}.", file.display()));
-            let pem = std::fs::read(file).map_err(|e| wrong(&e))?;
-            builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&pem).map_err(|e| wrong(&e))?);
-        }
-        let client = builder.build().map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {}.", chain(&e))))?;
-        Ok(Self { client, retry_for: access.retry_for })
+        let authorities = authorities(access)?;
+        let client = |redirects| {
+            let builder = Client::builder()
+                .user_agent(concat!("tidewaiter-inspector/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .redirect(redirects)
+                .tls_certs_merge(authorities.clone());
+            builder.build().map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {}.", chain(&e))))
+        };
+        Ok(Self { client: client(redirects())?, posting: client(redirect::Policy::none())?, retry_for: access.retry_for })
     }
 
     /// Sends a request until it gets an answer other than 429 and 5xx, or the time for retries is over. `form` is a body of form fields.
@@ -46,7 +47,8 @@ impl Transport {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let mut request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept);
+            let client = if form.is_some() { &self.posting } else { &self.client };
+            let mut request = client.request(method.clone(), url.clone()).header(ACCEPT, accept);
             if let Some(authorization) = authorization {
                 request = request.header(AUTHORIZATION, authorization);
             }
@@ -59,7 +61,8 @@ impl Transport {
                 Err(e) if is_tls(&e) => return Err(tls(url, &e)),
                 Err(e) => (unreachable(url, &e), None),
             };
-            let pause = told.unwrap_or(wait);
+            // A registry that says "at once" and stays busy is not asked without a pause.
+            let pause = told.map_or(wait, |told| told.max(wait));
             if started.elapsed() + pause > self.retry_for {
                 return Err(problem);
             }
@@ -84,6 +87,14 @@ impl Transport {
         }
         Ok(bytes)
     }
+}
+
+/// The additional roots, if any.
+fn authorities(access: &Access) -> Result<Vec<Certificate>, Failure> {
+    let Some(file) = &access.ca_file else { return Ok(Vec::new()) };
+    let wrong = |e: &dyn Error| failure(FailureCode::RegistryTls, format!("The registries' CA file {} cannot be used: {e}.", file.display()));
+    let pem = std::fs::read(file).map_err(|e| wrong(&e))?;
+    Certificate::from_pem_bundle(&pem).map_err(|e| wrong(&e))
 }
 
 /// Storage behind registries is often elsewhere; reqwest then leaves the login out. Never from TLS to none.

@@ -5,5 +5,6 @@ pub mod evaluation;
 pub mod oval;
 pub mod protocol;
 pub mod report;
+pub mod tally;
 mod text;
 mod xml;

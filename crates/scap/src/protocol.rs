@@ -13,7 +13,7 @@
 //! | `GET /html/{layer}` | 200 zstd of the HTML report; 404 |
 //! | `POST /finish` | 204; the process then ends with 0 |
 
-use crate::report::{Layer, OperatingSystem, PackageDatabase};
+use crate::report::{Layer, OperatingSystem, PackageDatabase, PackageKind};
 use serde::{Deserialize, Serialize};
 
 /// The port that the inspector listens on.
@@ -39,8 +39,10 @@ pub mod env {
     pub const PLAIN_HTTP: &str = "TIDEWAITER_PLAIN_HTTP_REGISTRIES";
     /// PEM file of additional roots for registries; optional.
     pub const REGISTRY_CA: &str = "TIDEWAITER_REGISTRY_CA";
-    /// Limit of the unpacked image in bytes; default 10 GiB.
+    /// What the unpacked image and its layers may take on the disk, in bytes; default 10 GiB.
     pub const MAX_UNPACKED_BYTES: &str = "TIDEWAITER_MAX_UNPACKED_BYTES";
+    /// The container's memory in bytes, of which OpenSCAP gets a part; without it, what it likes.
+    pub const MEMORY_BYTES: &str = "TIDEWAITER_MEMORY_BYTES";
 }
 
 /// Where the inspector stands.
@@ -118,8 +120,8 @@ pub struct Request {
     /// Name of the content, for people.
     #[serde(default)]
     pub title: String,
-    /// The content looks at packages: without a readable package database it must not run.
-    pub needs_packages: bool,
+    /// The content looks at packages of one of these kinds: without a readable database of one of them it must not run. Empty: it looks at none.
+    pub needs_packages: Vec<PackageKind>,
     /// Wall-clock limit of oscap.
     pub limit_secs: u64,
 }

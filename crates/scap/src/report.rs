@@ -223,11 +223,11 @@ pub struct RuleResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerState {
-    /// oscap ran and its results are here.
+    /// oscap ran and its results are here; at least one rule was judged.
     Evaluated,
-    /// There is no content for this distribution.
+    /// There is no content for this distribution, or none of its rules applies to the image.
     NotCovered,
-    /// Not run, since what it needs could not be read (no operating system, unreadable package database).
+    /// Not run, since what it needs could not be read (no operating system, unreadable package database), or run without judging a single rule.
     NotPossible,
     /// oscap failed, crashed or ran out of time or memory.
     Failed,
@@ -243,6 +243,9 @@ impl LayerState {
         }
     }
 }
+
+/// How the reason of a layer begins that failed since memory ran out.
+pub const OUT_OF_MEMORY: &str = "OpenSCAP ran out of memory";
 
 /// One layer of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,6 +335,9 @@ pub struct InspectionReport {
     /// Things a person should know that are no failure: skipped devices, escaping links, ….
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Account files of which a part was left out before the evaluation, since a check would choke on it: what was in that part is not checked.
+    #[serde(default)]
+    pub cut_files: Vec<String>,
 }
 
 /// The version that this code writes.

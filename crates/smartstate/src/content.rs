@@ -3,7 +3,7 @@
 use crate::feed::{Feeds, Packed, covers, pack};
 use anyhow::Context;
 use scap::protocol::{Request, Source};
-use scap::report::{Layer, OperatingSystem};
+use scap::report::{Layer, OperatingSystem, PackageKind};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
@@ -72,7 +72,7 @@ fn benchmark_request(packed: &Packed) -> Request {
         reason: String::new(),
         profile: String::new(),
         title: "Tidewaiter image benchmark".into(),
-        needs_packages: false,
+        needs_packages: vec![],
         limit_secs: BENCHMARK_SECS,
     }
 }
@@ -96,7 +96,7 @@ fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
                 reason: String::new(),
                 profile: guide.profile.clone(),
                 title: if guide.title.is_empty() { format!("SCAP Security Guide for {} {}", guide.id, guide.version) } else { guide.title.clone() },
-                needs_packages: true,
+                needs_packages: package_kinds(os),
                 limit_secs: GUIDE_SECS,
             },
         },
@@ -105,7 +105,22 @@ fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
 
 /// The distribution's own row, else that of the first it says it is like.
 fn find_guide<'a>(table: &'a [Guide], os: &OperatingSystem) -> Option<&'a Guide> {
-    std::iter::once(&os.id).chain(&os.id_like).find_map(|id| table.iter().find(|guide| guide.id == *id && covers(&guide.version, &os.version_id)))
+    names(os).find_map(|id| table.iter().find(|guide| guide.id.eq_ignore_ascii_case(id) && covers(&guide.version, &os.version_id)))
+}
+
+/// What the system calls itself, and then what it is like.
+fn names(os: &OperatingSystem) -> impl Iterator<Item = &String> {
+    std::iter::once(&os.id).chain(&os.id_like)
+}
+
+/// The kinds of packages that content for a distribution checks; the two that OpenSCAP can read for one that is not known.
+fn package_kinds(os: &OperatingSystem) -> Vec<PackageKind> {
+    const DEB: &str = "debian ubuntu";
+    const RPM: &str = "rhel centos fedora rocky almalinux ol amzn suse sles opensuse opensuse-leap sl-micro sle-micro alinux anolis openeuler kylin";
+    const APK: &str = "alpine wolfi chainguard";
+    let table = [(DEB, PackageKind::Deb), (RPM, PackageKind::Rpm), (APK, PackageKind::Apk)];
+    let kind = names(os).find_map(|name| table.iter().find(|(ids, _)| ids.split(' ').any(|id| id.eq_ignore_ascii_case(name))));
+    kind.map_or_else(|| vec![PackageKind::Deb, PackageKind::Rpm], |(_, kind)| vec![*kind])
 }
 
 async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Request, Option<Packed>) {
@@ -122,7 +137,7 @@ async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Reques
                 reason: String::new(),
                 profile: String::new(),
                 title: format!("Vulnerability definitions of {} {}", feed.id, feed.version),
-                needs_packages: true,
+                needs_packages: package_kinds(os),
                 limit_secs: VULNERABILITIES_SECS,
             };
             (request, Some(packed))
@@ -131,7 +146,7 @@ async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Reques
 }
 
 fn without(layer: Layer, reason: String) -> Request {
-    Request { layer, source: None, reason, profile: String::new(), title: String::new(), needs_packages: false, limit_secs: 1 }
+    Request { layer, source: None, reason, profile: String::new(), title: String::new(), needs_packages: vec![], limit_secs: 1 }
 }
 
 fn name(os: &OperatingSystem) -> String {
@@ -157,12 +172,27 @@ mod tests {
             profile: String::new(),
             title: String::new(),
         };
-        let table = [row("rhel", "9"), row("fedora", "40"), row("debian", "12")];
+        let table = [row("rhel", "9"), row("fedora", "40"), row("debian", "12"), row("openEuler", "22.03")];
         let found = |os: OperatingSystem| find_guide(&table, &os).map(|guide| guide.stream.clone());
         assert_eq!(found(system("rocky", "9.4", &["rhel", "centos", "fedora"])).as_deref(), Some("rhel9"));
         assert_eq!(found(system("debian", "12", &[])).as_deref(), Some("debian12"));
+        assert_eq!(found(system("openeuler", "22.03", &[])).as_deref(), Some("openEuler22.03"), "capitals do not matter");
         assert_eq!(found(system("debian", "11", &[])), None);
         assert_eq!(found(system("arch", "", &[])), None);
+    }
+
+    #[test]
+    fn content_needs_the_package_database_of_its_distribution() {
+        let needed = |id: &str, like: &[&str]| package_kinds(&system(id, "1", like));
+        assert_eq!(needed("debian", &[]), [PackageKind::Deb]);
+        assert_eq!(needed("mint", &["ubuntu", "debian"]), [PackageKind::Deb]);
+        assert_eq!(needed("Rocky", &["rhel"]), [PackageKind::Rpm]);
+        assert_eq!(needed("alpine", &[]), [PackageKind::Apk]);
+        assert_eq!(needed("plan9", &[]), [PackageKind::Deb, PackageKind::Rpm]);
+        let guides: Guides = toml::from_str(GUIDES).unwrap();
+        for Guide { id, .. } in guides.guide {
+            assert_eq!(needed(&id, &[]).len(), 1, "{id}");
+        }
     }
 
     #[tokio::test]

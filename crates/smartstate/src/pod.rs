@@ -137,7 +137,41 @@ fn environment(settings: &Settings, parts: &Parts) -> Vec<Value> {
     if parts.has_ca {
         variables.push((env::REGISTRY_CA, CA_PATH.into()));
     }
+    if let Some(bytes) = bytes(&settings.storage_limit) {
+        variables.push((env::MAX_UNPACKED_BYTES, room(bytes).to_string()));
+    }
+    if let Some(bytes) = bytes(&settings.memory_limit) {
+        variables.push((env::MEMORY_BYTES, bytes.to_string()));
+    }
     variables.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
+/// What of the pod's storage is for the image. The rest is for content and results; beyond the whole, the node would evict the pod without a word that helps.
+fn room(storage_bytes: u64) -> u64 {
+    const RESULTS_BYTES: u64 = 1 << 30;
+    (storage_bytes / 10 * 9).saturating_sub(RESULTS_BYTES).max(storage_bytes / 2)
+}
+
+/// The bytes of a Kubernetes quantity, e.g. `12Gi`, `1.5G`, `4096`; `None` for what is none, which the API server will say better.
+///
+/// Source: k8s.io/apimachinery/pkg/api/resource.
+fn bytes(quantity: &str) -> Option<u64> {
+    let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
+    let (number, suffix) = quantity.split_at(digits);
+    let unit = match suffix {
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => f64::from(1 << 10),
+        "Mi" => f64::from(1 << 20),
+        "Gi" => f64::from(1 << 30),
+        "Ti" => (1u64 << 40) as f64,
+        exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok().filter(|exponent| (0..=15).contains(exponent))?),
+    };
+    let bytes = number.parse::<f64>().ok()? * unit;
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 fn has_secret(parts: &Parts) -> bool {

@@ -4,7 +4,8 @@ use crate::content::NOT_LOADED;
 use crate::lease::Scan;
 use crate::reason::Reason;
 use anyhow::{Context, ensure};
-use scap::report::{InspectionReport, LayerReport, LayerState, Outcome, PackageDatabase, REPORT_VERSION, RuleResult, Severity};
+use scap::report::{InspectionReport, Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, REPORT_VERSION, RuleResult, Severity};
+use scap::tally::Tally;
 use std::io::Read;
 
 const UNPACKED_BYTES: u64 = 256 << 20;
@@ -98,6 +99,7 @@ fn clean(report: &mut InspectionReport) {
     });
     report.layers.iter_mut().for_each(clean_layer);
     cut_all(&mut report.warnings, LINE);
+    cut_all(&mut report.cut_files, WORD);
 }
 
 fn clean_config(config: &mut scap::report::ImageConfig) {
@@ -197,7 +199,7 @@ pub(crate) struct Verdict {
     pub gap: Option<Reason>,
     pub message: String,
     pub failed: Failed,
-    /// Every layer was evaluated; otherwise zero failures does not mean good.
+    /// Every layer was evaluated, and every rule in them that OpenSCAP can judge; otherwise zero failures does not mean good.
     pub fully_checked: bool,
 }
 
@@ -213,16 +215,42 @@ pub(crate) fn judge(report: &InspectionReport) -> Verdict {
     let gap = match (&report.os, &report.package_database) {
         (None, _) => Some(Reason::NoOperatingSystem),
         (_, PackageDatabase::Unreadable { path, reason }) => Some(Reason::PackagesUnreadable(format!("{path}: {reason}"))),
+        _ if out_of_memory(report) => Some(Reason::OutOfMemory(format!("not evaluated: {}", incomplete.join("; ")))),
         _ if !incomplete.is_empty() => Some(Reason::LayersIncomplete(format!("Not evaluated: {}", incomplete.join("; ")))),
         _ => None,
     };
-    let mut message = failed.sentence();
+    let tallies: Vec<Tally> = report.layers.iter().map(|layer| Tally::of(layer.layer, &layer.rules)).collect();
+    let mut message = failed.sentence() + &unjudged(&tallies);
+    if !report.cut_files.is_empty() {
+        message += &format!("; a part of {} was left out and is not checked", report.cut_files.join(", "));
+    }
     if let Some(gap) = &gap {
         message = format!("{}. {message}", gap.message());
     }
     cut(&mut message, LINE);
-    let fully_checked = report.layers.len() == scap::report::Layer::ALL.len() && report.layers.iter().all(|layer| layer.state == LayerState::Evaluated);
-    Verdict { fully_checked: fully_checked && gap.is_none(), gap, message, failed }
+    let evaluated = report.layers.len() == Layer::ALL.len() && report.layers.iter().all(|layer| layer.state == LayerState::Evaluated);
+    let whole = report.cut_files.is_empty() && tallies.iter().all(Tally::is_whole);
+    Verdict { fully_checked: evaluated && whole && gap.is_none(), gap, message, failed }
+}
+
+/// Memory ran out for a layer.
+fn out_of_memory(report: &InspectionReport) -> bool {
+    report.layers.iter().any(|layer| layer.state == LayerState::Failed && layer.reason.starts_with(OUT_OF_MEMORY))
+}
+
+/// `; 12 rules could not be checked; 1 is left to people`, or nothing.
+fn unjudged(tallies: &[Tally]) -> String {
+    let undecided: usize = tallies.iter().map(|tally| tally.undecided).sum();
+    let left: usize = tallies.iter().map(|tally| tally.left_to_people).sum();
+    let mut words = match undecided {
+        0 => String::new(),
+        1 => "; 1 rule could not be checked".to_owned(),
+        _ => format!("; {undecided} rules could not be checked"),
+    };
+    if left > 0 {
+        words += &format!("; {left} {} left to people", if left == 1 { "is" } else { "are" });
+    }
+    words
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn rpm_folder(database: &PackageDatabase) -> &'static str {
 
 /// `oscap … eval` of `content` on the image, without root: fakeroot tells the owners and modes of the state file, fakechroot lets probes enter the image.
 pub(super) fn evaluation(request: &Request, source: &Source, content: &Path, target: &Target, workspace: &Workspace) -> Command {
-    let mut command = limited(workspace, request.limit_secs);
+    let mut command = limited(workspace, request.limit_secs, target.memory_bytes.map(evaluation_bytes));
     command.args(["fakechroot", "fakeroot", "-i"]).arg(&target.state_file).arg("oscap");
     if matches!(source, Source::Oval { .. }) {
         command.args(["oval", "eval", "--results"]).arg(&workspace.result);
@@ -122,27 +122,48 @@ fn container_variables(env: &[String]) -> String {
 }
 
 /// `oscap … generate report` of the result.
-pub(super) fn report(source: &Source, workspace: &Workspace, limit_secs: u64) -> Command {
-    let mut command = limited(workspace, limit_secs);
+pub(super) fn report(source: &Source, target: &Target, workspace: &Workspace, limit_secs: u64) -> Command {
+    let mut command = limited(workspace, limit_secs, target.memory_bytes.map(page_bytes));
     let kind = if matches!(source, Source::Oval { .. }) { "oval" } else { "xccdf" };
     command.args(["oscap", kind, "generate", "report", "--output"]).arg(&workspace.page).arg(&workspace.result);
     command
 }
 
+const MIB: u64 = 1 << 20;
+
+/// What an evaluation may have of the container's memory: the rest is ours, and for the files in fakeroot's daemon. OpenSCAP maps about twice what it uses, so
+/// that a small container is not divided: there the kernel has the last word.
+pub(super) fn evaluation_bytes(container: u64) -> u64 {
+    container.saturating_sub(256 * MIB).max(container.min(768 * MIB))
+}
+
+/// What the making of a page may have: its failure costs nothing but the page.
+fn page_bytes(container: u64) -> u64 {
+    evaluation_bytes(container) / 4 * 3
+}
+
 /// A command with nothing of our environment, and with limits that end a runaway even when we are gone.
-fn limited(workspace: &Workspace, wall_secs: u64) -> Command {
+///
+/// `memory`: bytes of address space. When the kernel ended a process instead, it could end all of the container's.
+fn limited(workspace: &Workspace, wall_secs: u64, memory: Option<u64>) -> Command {
     /// OpenSCAP probes with several threads.
     const THREADS: u64 = 4;
     const MAX_FILE_BYTES: u64 = 1 << 30;
+    /// Of each thread; there are dozens of them.
+    const STACK_BYTES: u64 = 4 * MIB;
     let mut command = Command::new("/usr/bin/prlimit");
     command
         .arg("--core=0")
         .arg(format!("--fsize={MAX_FILE_BYTES}"))
         .arg(format!("--cpu={}", wall_secs.saturating_mul(THREADS).max(10)))
+        .arg(format!("--stack={STACK_BYTES}"))
+        .args(memory.map(|bytes| format!("--as={bytes}")))
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("LC_ALL", "C.UTF-8")
         .env("HOME", &workspace.home)
+        // Otherwise every thread reserves 64 MiB of address space.
+        .env("MALLOC_ARENA_MAX", "2")
         // Script checks would be run as programs of ours: content must never be code.
         .env("OSCAP_CHECK_ENGINE_PLUGIN_DIR", "/nonexistent")
         .current_dir(&workspace.home);

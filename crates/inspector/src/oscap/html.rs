@@ -4,6 +4,7 @@ use super::command::{self, Workspace};
 use super::process::{self, Limits, Run};
 use super::{Target, verdict};
 use scap::protocol::Source;
+use scap::report::OUT_OF_MEMORY;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ pub(super) async fn make(source: &Source, rules: usize, target: &Target, workspa
         return Err(format!("The report would be too large: the result has {} MiB (the limit is {}).", bytes >> 20, MAX_RESULT_BYTES >> 20));
     }
     let limits = Limits { wall: Duration::from_secs(LIMIT_SECS) };
-    let ended = process::run(command::report(source, workspace, LIMIT_SECS), &workspace.home, limits, |_| false, |_: &str| {}).await;
+    let ended = process::run(command::report(source, target, workspace, LIMIT_SECS), &workspace.home, limits, verdict::is_out_of_memory, |_: &str| {}).await;
     tracing::debug!(image = target.image, "HTML report: {ended:?}");
     match ended {
         Ok(ended) if ended.run == Run::Exited(0) && workspace.page.metadata().is_ok_and(|m| m.len() > 0) => Ok(workspace.page.clone()),
         Ok(ended) if ended.run == Run::TimedOut => Err(format!("The report was not made within {LIMIT_SECS} seconds.")),
+        Ok(ended) if verdict::ran_out_of_memory(&ended) => Err(format!("{OUT_OF_MEMORY} while it made the report.")),
         Ok(ended) => Err(format!("OpenSCAP could not make the report: {}", verdict::quote(&ended.stderr))),
         Err(e) => Err(format!("OpenSCAP could not be started: {e:#}.")),
     }

@@ -1,7 +1,7 @@
 use super::{Target, evaluate};
 use flate2::read::GzDecoder;
 use scap::protocol::{Request, Source};
-use scap::report::{Layer, LayerReport, LayerState, Outcome, PackageDatabase, Severity};
+use scap::report::{Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, PackageKind, Severity};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -40,6 +40,7 @@ impl Bench {
             env: vec!["PATH=/usr/bin:/bin".into()],
             os: None,
             package_database: PackageDatabase::Absent,
+            memory_bytes: None,
             progress,
         };
         fs::write(&target.state_file, unpack(archive, &target.root)).unwrap();
@@ -69,7 +70,7 @@ fn request(source: Source) -> Request {
         reason: String::new(),
         profile: String::new(),
         title: "Sample".into(),
-        needs_packages: true,
+        needs_packages: vec![PackageKind::Deb, PackageKind::Rpm],
         limit_secs: 60,
     }
 }
@@ -188,7 +189,10 @@ async fn scripts_in_content_are_never_executed() {
     bench.content("ee", benchmark.as_bytes());
     fs::set_permissions(bench.target.content_dir.join("x.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     let report = evaluate(&request(Source::DataStream { sha256: "ee".into() }), &bench.target).await;
-    assert_eq!(report.state, LayerState::Evaluated, "{}", report.reason);
+    assert_eq!(
+        (report.state, report.reason.as_str()),
+        (LayerState::NotPossible, "None of the 1 rules could be judged (the first: a: No candidate or applicable check found).")
+    );
     assert_eq!(report.rules[0].outcome, Outcome::NotChecked);
     assert!(!trace.exists());
 }
@@ -203,6 +207,10 @@ async fn without_a_readable_package_database_package_content_is_not_run_at_all()
     assert!(report.reason.contains("/var/lib/dpkg/status cannot be read (line 1 is damaged)"));
     bench.target.package_database = PackageDatabase::Absent;
     assert_eq!(evaluate(&request, &bench.target).await.state, LayerState::NotPossible);
+    bench.target.package_database = PackageDatabase::Read { paths: vec!["lib/apk/db/installed".into()] };
+    for needs_packages in [vec![PackageKind::Deb], vec![PackageKind::Apk], vec![PackageKind::Rpm, PackageKind::Deb]] {
+        assert_eq!(evaluate(&Request { needs_packages, ..request.clone() }, &bench.target).await.state, LayerState::NotPossible);
+    }
     let none = Request { source: None, reason: "There is no guide for Plan 9.".into(), ..request };
     let report = evaluate(&none, &bench.target).await;
     assert_eq!((report.state, report.reason.as_str()), (LayerState::NotCovered, "There is no guide for Plan 9."));
@@ -263,14 +271,42 @@ async fn distroless_images_are_checked_for_the_packages_of_their_status_d() {
 }
 
 #[tokio::test]
+async fn held_packages_and_oddly_written_ones_are_checked_like_all_others() {
+    let mut bench = Bench::new("debian-12-bad.tar.gz");
+    let path = bench.target.root.join("var/lib/dpkg/status");
+    let status = fs::read_to_string(&path).unwrap();
+    let odd = status
+        .replace("Package: bash\nStatus: install", "package:  bash \r\nStatus: hold")
+        .replace("Status: install ok installed", "Status: hold ok installed");
+    fs::write(&path, odd).unwrap();
+    bench.target.package_database = crate::packages::read(&bench.target.root).0;
+    let outcomes = outcomes(&evaluate(&bench.sample(), &bench.target).await);
+    for rule in ["cve-2099-0001", "cve-2099-0002", "cve-2099-0003"] {
+        assert_eq!(outcomes[rule], Outcome::Fail, "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn content_made_for_another_system_is_said_to_apply_to_nothing() {
     let bench = Bench::new("debian-12-tiny.tar.gz");
     let mut stream = String::new();
     bzip2::read::BzDecoder::new(File::open(testdata("sample-ds.xml.bz2")).unwrap()).read_to_string(&mut stream).unwrap();
     bench.content("ff", stream.replace("^12(\\..*)?$", "^99$").as_bytes());
     let report = evaluate(&request(Source::DataStream { sha256: "ff".into() }), &bench.target).await;
-    assert_eq!(report.state, LayerState::Evaluated);
+    assert_eq!(report.state, LayerState::NotCovered);
     assert!(report.reason.starts_with("None of the 30 rules applies"), "{}", report.reason);
+}
+
+#[tokio::test]
+async fn an_evaluation_without_enough_memory_costs_its_layer_and_says_so() {
+    let mut bench = Bench::new("debian-12-bad.tar.gz");
+    for (mebibytes, state) in [(1536, LayerState::Evaluated), (512, LayerState::Evaluated), (150, LayerState::Failed)] {
+        bench.target.memory_bytes = Some(mebibytes << 20);
+        let report = evaluate(&bench.sample(), &bench.target).await;
+        assert_eq!(report.state, state, "{mebibytes} MiB: {}", report.reason);
+        assert_eq!(report.reason.starts_with(OUT_OF_MEMORY), state == LayerState::Failed, "{}", report.reason);
+        assert_eq!(report.has_html, state == LayerState::Evaluated, "{}", report.html_reason);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use super::process::{Ended, Run};
 use nix::libc;
 use scap::protocol::Request;
+use scap::report::{Layer, LayerState, OUT_OF_MEMORY, Outcome, RuleResult};
+use scap::tally::Tally;
 use std::collections::BTreeSet;
 
 /// Longest text quoted from OpenSCAP, in characters.
@@ -17,8 +19,11 @@ pub(super) fn is_progress(line: &str) -> bool {
 ///
 /// The exit code alone never tells: OpenSCAP ends well when its package probe did not work at all.
 pub(super) fn judge(request: &Request, ended: &Ended) -> Result<(), String> {
+    if ran_out_of_memory(ended) {
+        return Err(format!("{OUT_OF_MEMORY} and was stopped (smartstate.memory_limit)."));
+    }
     match ended.run {
-        Run::Exited(0 | 2) if request.needs_packages => match ended.seen.first() {
+        Run::Exited(0 | 2) if !request.needs_packages.is_empty() => match ended.seen.iter().find(|line| is_package_trouble(line)) {
             Some(line) => Err(format!("OpenSCAP's package probe did not work, so its results do not count: {}", quote(line))),
             None => Ok(()),
         },
@@ -26,18 +31,36 @@ pub(super) fn judge(request: &Request, ended: &Ended) -> Result<(), String> {
         Run::Exited(1) => Err(refusal(request, &ended.stderr)),
         Run::Exited(code) => Err(format!("OpenSCAP could not be run (exit code {code}): {}", quote(&ended.stderr))),
         Run::TimedOut => Err(format!("OpenSCAP did not end within {} seconds and was stopped.", request.limit_secs)),
-        Run::Signaled(libc::SIGKILL) => Err("OpenSCAP was killed: it ran out of memory.".into()),
         Run::Signaled(libc::SIGXCPU) => Err("OpenSCAP used up its processor time and was stopped.".into()),
         Run::Signaled(libc::SIGXFSZ) => Err("OpenSCAP's result grew past 1 GiB and it was stopped.".into()),
-        Run::Signaled(libc::SIGSEGV) => Err("OpenSCAP crashed (segmentation fault), as a rule because memory ran out.".into()),
+        Run::Signaled(libc::SIGSEGV) => Err(format!("OpenSCAP crashed (segmentation fault): {}", quote(&ended.stderr))),
         Run::Signaled(signal) => Err(format!("OpenSCAP crashed (signal {signal}): {}", quote(&ended.stderr))),
     }
+}
+
+/// Whether it ended since memory ran out, or went on without what did not fit: whatever it then says of the image is not the whole.
+///
+/// Without memory OpenSCAP crashes in many ways, or leaves out what a thread of its was to look at, so its words count more than its end.
+pub(super) fn ran_out_of_memory(ended: &Ended) -> bool {
+    ended.run == Run::Signaled(libc::SIGKILL) || ended.run == Run::Exited(libc::ENOMEM) || ended.seen.iter().any(|line| is_out_of_memory(line))
+}
+
+/// A line of stderr that tells so.
+pub(super) fn is_out_of_memory(line: &str) -> bool {
+    const SIGNS: [&str; 6] = ["cannot allocate memory", "out of memory", "memory allocation", "insufficient memory", "bad_alloc", "pthread_create"];
+    let line = line.to_ascii_lowercase();
+    SIGNS.iter().any(|sign| line.contains(sign))
+}
+
+/// A line of stderr that must not be missed.
+pub(super) fn is_trouble(line: &str) -> bool {
+    is_package_trouble(line) || is_out_of_memory(line)
 }
 
 /// A line by which packages were not read, or not all of them, although the exit code is fine.
 ///
 /// rpm drops a package whose header does not match its digest, and finds none at all when an index file of a Berkeley DB is missing.
-pub(super) fn is_package_trouble(line: &str) -> bool {
+fn is_package_trouble(line: &str) -> bool {
     const SIGNS: [&str; 8] = [
         "dpkginfo_init has failed",
         "status not found",
@@ -63,6 +86,31 @@ fn refusal(request: &Request, stderr: &str) -> String {
         return format!("The content is damaged or not valid SCAP: {}", quote(stderr));
     }
     format!("OpenSCAP refused to evaluate the content: {}", quote(stderr))
+}
+
+/// What a result that was read amounts to, with a sentence for people: what judges nothing is no evaluation.
+pub(super) fn state(layer: Layer, rules: &[RuleResult], stderr: &str) -> (LayerState, String) {
+    let tally = Tally::of(layer, rules);
+    match tally.total() {
+        0 => (LayerState::NotPossible, "The content holds no rule to evaluate.".to_owned()),
+        total if tally.not_applicable == total => {
+            (LayerState::NotCovered, format!("None of the {total} rules applies to this image: the content is made for another system."))
+        }
+        total if tally.decided == 0 => (LayerState::NotPossible, format!("None of the {total} rules could be judged{}.", example(rules))),
+        total if tally.undecided > 0 => {
+            let undecided = format!("{} of {total} rules could not be checked{}.", tally.undecided, example(rules));
+            (LayerState::Evaluated, [undecided, warnings(stderr)].join(" ").trim_end().to_owned())
+        }
+        _ => (LayerState::Evaluated, warnings(stderr)),
+    }
+}
+
+/// The first rule that was not judged, in parentheses, with what OpenSCAP says of it.
+fn example(rules: &[RuleResult]) -> String {
+    let Some(rule) = rules.iter().find(|rule| matches!(rule.outcome, Outcome::Error | Outcome::Unknown | Outcome::NotChecked)) else { return String::new() };
+    let name = if rule.title.is_empty() { &rule.rule_id } else { &rule.title };
+    let message = if rule.message.is_empty() { String::new() } else { format!(": {}", quote(&rule.message).trim_end_matches('.')) };
+    format!(" (the first: {}{message})", quote(name))
 }
 
 /// What a person should know of an evaluation that worked: checks that OpenSCAP cannot make on images.

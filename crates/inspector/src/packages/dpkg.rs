@@ -2,36 +2,85 @@
 //!
 //! Source: deb-control(5), dpkg's `lib/dpkg/parse.c`; status.d: bazelbuild/rules_docker.
 
-use super::{Found, MAX_PACKAGES, Unreadable, clean};
+use super::{Found, MAX_PACKAGES, Unreadable, clean, clean_to, dpkg_version};
 use crate::inside;
 use scap::report::{Package, PackageKind};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) const STATUS: &str = "var/lib/dpkg/status";
 pub(crate) const STATUS_D: &str = "var/lib/dpkg/status.d";
 const MAX_STATUS_BYTES: u64 = 64 << 20;
-/// States in which a package's files are on the disk, and with them their faults.
-const PRESENT: [&str; 5] = ["installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"];
+/// Most bytes that a package's list of what it provides may have.
+const MAX_PROVIDES_BYTES: usize = 64 << 10;
+/// States in which a package's files, or a part of them, are on the disk, and with them their faults.
+const PRESENT: [&str; 6] = ["installed", "unpacked", "half-configured", "half-installed", "triggers-awaited", "triggers-pending"];
+const HALF_INSTALLED: &str = "half-installed";
+
+/// A package as dpkg knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Installed {
+    pub(crate) package: Package,
+    /// One of [`PRESENT`].
+    pub(crate) state: String,
+    /// Names of virtual packages.
+    pub(crate) provides: Vec<String>,
+}
+
+/// The paths of dpkg's files, and what they list.
+type Listed = (Vec<String>, Vec<Installed>);
 
 /// Packages whose files are there; `None` when dpkg's files are not.
 pub(crate) fn read(root: &Path) -> Result<Option<Found>, Unreadable> {
-    let mut found = Found { paths: Vec::new(), packages: Vec::new() };
+    let found = installed(root)?;
+    Ok(found.map(|(paths, installed)| {
+        // What broke off before it had a version says nothing that a check could use.
+        let packages = installed.into_iter().map(|installed| installed.package).filter(|package| !package.version.is_empty()).collect();
+        Found { paths, packages }
+    }))
+}
+
+/// As [`read`], with all that a status file needs: by name and then from the lowest version on, each name, version and architecture once.
+///
+/// In the state `half-installed` alone a package may have no version.
+pub(crate) fn installed(root: &Path) -> Result<Option<Listed>, Unreadable> {
+    let (mut paths, mut found) = (Vec::new(), Vec::new());
     if let Some(bytes) = inside::read(root, STATUS, MAX_STATUS_BYTES).map_err(Unreadable::io(STATUS))? {
-        found.paths.push(STATUS.to_owned());
-        add(&mut found.packages, &bytes, STATUS, true)?;
+        paths.push(STATUS.to_owned());
+        add(&mut found, &bytes, STATUS, true)?;
     }
     for (path, bytes) in status_d(root)? {
-        add(&mut found.packages, &bytes, &path, false)?;
-        if found.paths.last().is_none_or(|last| last != STATUS_D) {
-            found.paths.push(STATUS_D.to_owned());
+        add(&mut found, &bytes, &path, false)?;
+        if paths.last().is_none_or(|last| last != STATUS_D) {
+            paths.push(STATUS_D.to_owned());
         }
     }
-    Ok((!found.paths.is_empty()).then_some(found))
+    found.sort_by(order);
+    found.dedup_by(|b, a| {
+        let same = order(a, b).is_eq();
+        if same {
+            a.provides.append(&mut b.provides);
+            a.provides.sort();
+            a.provides.dedup();
+        }
+        same
+    });
+    Ok((!paths.is_empty()).then_some((paths, found)))
+}
+
+fn order(Installed { package: a, .. }: &Installed, Installed { package: b, .. }: &Installed) -> Ordering {
+    let by_version = || dpkg_version::compare(&a.version, &b.version).then_with(|| a.version.cmp(&b.version));
+    a.name.cmp(&b.name).then_with(by_version).then_with(|| told_architecture(a).cmp(told_architecture(b)))
+}
+
+/// A package that names no architecture is taken for one that is the same on all.
+pub(crate) fn told_architecture(package: &Package) -> &str {
+    if package.architecture.is_empty() { "all" } else { &package.architecture }
 }
 
 /// The files of `status.d` that describe packages, with their paths, sorted; empty when there is no such folder.
-pub(crate) fn status_d(root: &Path) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
+fn status_d(root: &Path) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
     let Some(folder) = inside::locate(root, STATUS_D).map_err(Unreadable::io(STATUS_D))? else { return Ok(Vec::new()) };
     let mut files = Vec::new();
     let mut total = 0;
@@ -67,7 +116,7 @@ fn is_word(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-fn add(packages: &mut Vec<Package>, bytes: &[u8], path: &str, needs_status: bool) -> Result<(), Unreadable> {
+fn add(packages: &mut Vec<Installed>, bytes: &[u8], path: &str, needs_status: bool) -> Result<(), Unreadable> {
     if bytes.contains(&0) {
         return Err(Unreadable::new(path, "it is not a text file"));
     }
@@ -85,7 +134,10 @@ fn add(packages: &mut Vec<Package>, bytes: &[u8], path: &str, needs_status: bool
                 .split_once(':')
                 .filter(|(name, _)| is_word(name))
                 .ok_or_else(|| Unreadable::new(path, format!("line {} is not of the form \"Field: value\"", number + 1)))?;
-            stanza.0.insert(name.to_ascii_lowercase(), clean(value));
+            let name = name.to_ascii_lowercase();
+            // Of each field the first counts, as it does for OpenSCAP's reader.
+            let value = if name == "provides" { clean_to(value, MAX_PROVIDES_BYTES) } else { clean(value) };
+            stanza.0.entry(name).or_insert(value);
         }
         if packages.len() > MAX_PACKAGES {
             return Err(Unreadable::new(path, "it names more than 100,000 packages"));
@@ -101,25 +153,27 @@ struct Stanza(BTreeMap<String, String>);
 
 impl Stanza {
     /// `None`: the package's files are not there, or there was no stanza at all.
-    fn finish(mut self, path: &str, line: usize, needs_status: bool) -> Result<Option<Package>, Unreadable> {
+    fn finish(mut self, path: &str, line: usize, needs_status: bool) -> Result<Option<Installed>, Unreadable> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let mut field = |name: &str| self.0.remove(name).unwrap_or_default();
-        let name = field("package");
-        let status = field("status");
-        let version = field("version");
-        if name.is_empty() || (needs_status && status.split(' ').count() != 3) {
+        let (name, status, version) = (field("package"), field("status"), field("version"));
+        let words: Vec<&str> = status.split_whitespace().collect();
+        if name.is_empty() || (needs_status && words.len() != 3) {
             return Err(Unreadable::new(path, format!("the entry before line {} has no package name or no status", line + 1)));
         }
-        if needs_status && !status.rsplit(' ').next().is_some_and(|state| PRESENT.contains(&state)) {
+        let state = if needs_status { words[2] } else { "installed" };
+        if !PRESENT.contains(&state) {
             return Ok(None);
         }
-        if version.is_empty() {
+        if version.is_empty() && state != HALF_INSTALLED {
             return Err(Unreadable::new(path, format!("package {name} has no version")));
         }
         let source = field("source");
-        Ok(Some(Package {
+        let mut provides: Vec<String> = field("provides").split(',').filter_map(|word| word.split_whitespace().next()).map(str::to_owned).collect();
+        provides.sort();
+        let package = Package {
             kind: PackageKind::Deb,
             name,
             version,
@@ -127,6 +181,7 @@ impl Stanza {
             source: source.split(" (").next().unwrap_or_default().to_owned(),
             vendor: field("maintainer").split(" <").next().unwrap_or_default().to_owned(),
             summary: field("description"),
-        }))
+        };
+        Ok(Some(Installed { package, state: state.to_owned(), provides }))
     }
 }

@@ -7,32 +7,68 @@ use crate::inside;
 use rusqlite::{Connection, OpenFlags};
 use scap::report::{Package, PackageKind};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const FOLDERS: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 /// Largest header of one package.
 pub(super) const MAX_HEADER_BYTES: usize = 16 << 20;
 
+/// A database's file and how its headers are read, the newest format first: of several in one folder rpm takes the first, and older ones are what an upgrade left.
+const FORMATS: [(&str, Headers); 3] = [("rpmdb.sqlite", sqlite), ("Packages.db", ndb::headers), ("Packages", bdb::headers)];
+
 /// Installed packages; `None` when no rpm database is there.
+///
+/// Two folders with different packages are unreadable, since rpm (and with it OpenSCAP) looks into one of them alone.
 pub(crate) fn read(root: &Path) -> Result<Option<Found>, Unreadable> {
-    let mut seen: Vec<PathBuf> = Vec::new();
-    let mut found: Option<Found> = None;
+    let mut seen: Option<(PathBuf, Found)> = None;
     for folder in FOLDERS {
-        for (file, headers) in [("rpmdb.sqlite", sqlite as Headers), ("Packages.db", ndb::headers), ("Packages", bdb::headers)] {
-            let path = format!("{folder}/{file}");
-            let Some(real) = inside::file(root, &path).map_err(Unreadable::io(&path))? else { continue };
-            if seen.contains(&real) {
-                continue; // one folder is a link to the other
+        let Some((path, real, headers)) = database(root, folder)? else { continue };
+        if seen.as_ref().is_some_and(|(known, _)| *known == real) {
+            continue; // one folder is a link to the other
+        }
+        let mut packages = headers(&real)
+            .and_then(|blobs| blobs.iter().filter_map(|blob| package(blob).transpose()).collect::<Result<Vec<_>, _>>())
+            .map_err(|reason| Unreadable::new(&path, reason))?;
+        packages.sort_by(|a, b| (&a.name, &a.version, &a.architecture).cmp(&(&b.name, &b.version, &b.architecture)));
+        match &mut seen {
+            Some((_, found)) if packages.is_empty() || found.packages == packages => {}
+            Some((_, found)) if !found.packages.is_empty() => {
+                return Err(Unreadable::new(&path, format!("/{} lists other packages, and only one of them can be right", found.paths[0])));
             }
-            let packages = headers(&real)
-                .and_then(|blobs| blobs.iter().filter_map(|blob| package(blob).transpose()).collect::<Result<Vec<_>, _>>())
-                .map_err(|reason| Unreadable::new(&path, reason))?;
-            let found = found.get_or_insert_with(|| Found { paths: Vec::new(), packages: Vec::new() });
-            found.paths.push(path);
-            found.packages.extend(packages);
-            seen.push(real);
+            _ => seen = Some((real, Found { paths: vec![path], packages })),
         }
     }
-    Ok(found)
+    Ok(seen.map(|(_, found)| found))
+}
+
+/// The path of the database in `folder`, where it really is, and how to read it.
+fn database(root: &Path, folder: &str) -> Result<Option<(String, PathBuf, Headers)>, Unreadable> {
+    for (file, headers) in FORMATS {
+        let path = format!("{folder}/{file}");
+        if let Some(real) = inside::file(root, &path).map_err(Unreadable::io(&path))? {
+            return Ok(Some((path, real, headers)));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes sure that OpenSCAP looks where the packages were read from: it takes `usr/lib/sysimage/rpm` whenever that is there, with or without a database.
+///
+/// `paths`: those that [`read`] told. A folder in the way gets another name.
+///
+/// Source: OpenSCAP 1.4.2, `src/OVAL/probes/unix/linux/rpm-helper.c`.
+pub(crate) fn clear_the_way(root: &Path, paths: &[String]) -> io::Result<()> {
+    let [older, newer] = FOLDERS;
+    if !paths.iter().any(|path| path.starts_with(older)) || inside::locate(root, older)? == inside::locate(root, newer)? {
+        return Ok(());
+    }
+    let Some(parent) = inside::locate(root, "usr/lib/sysimage")? else { return Ok(()) };
+    let (folder, aside) = (parent.join("rpm"), parent.join("rpm.aside"));
+    match (folder.symlink_metadata().is_ok(), aside.symlink_metadata().is_ok()) {
+        (false, _) => Ok(()),
+        (true, false) => fs::rename(folder, aside),
+        (true, true) => Err(io::Error::other("/usr/lib/sysimage/rpm and rpm.aside are in the way of the rpm database")),
+    }
 }
 
 /// Reads the header of each package from the database file at a path; the error is a reason for people.
@@ -48,7 +84,7 @@ fn sqlite(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     if has_log {
         let copy = tempfile::tempdir().map_err(|e| e.to_string())?;
         let file = copy.path().join("rpmdb.sqlite");
-        std::fs::copy(path, &file).and_then(|_| std::fs::copy(&log, copy.path().join("rpmdb.sqlite-wal"))).map_err(|e| e.to_string())?;
+        fs::copy(path, &file).and_then(|_| fs::copy(&log, copy.path().join("rpmdb.sqlite-wal"))).map_err(|e| e.to_string())?;
         let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| e.to_string())?;
         return select(&connection).map_err(|e| e.to_string());
     }

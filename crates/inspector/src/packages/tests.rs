@@ -1,4 +1,4 @@
-use super::{ndb, read};
+use super::{ndb, read, rpm};
 use flate2::read::GzDecoder;
 use scap::report::{Package, PackageDatabase, PackageKind};
 use std::fs::{self, File};
@@ -120,6 +120,38 @@ fn rpm_packages_are_read_from_berkeley_db_inline_and_over_many_pages() {
         let cut = image(&[("var/lib/rpm/Packages", &bytes[..bytes.len() / 2])]);
         assert!(unreadable(&cut).starts_with("var/lib/rpm/Packages: "), "{file}");
     }
+}
+
+#[test]
+fn of_several_rpm_databases_the_one_that_rpm_takes_is_read() {
+    let dir = unpacked("rpm-sqlite.tar.gz");
+    fs::write(dir.path().join("var/lib/rpm/Packages"), gunzipped("rpm-berkeley-512.gz")).unwrap();
+    assert_eq!(names(&read(dir.path()).1), RPMS, "each once, though an older format is left beside it");
+
+    let newer = dir.path().join("usr/lib/sysimage/rpm");
+    fs::create_dir_all(&newer).unwrap();
+    let (database, _) = read(dir.path());
+    let PackageDatabase::Read { paths } = &database else { panic!("{database:?}") };
+    rpm::clear_the_way(dir.path(), paths).unwrap();
+    rpm::clear_the_way(dir.path(), paths).unwrap();
+    assert!(!newer.exists() && read(dir.path()).0 == database, "OpenSCAP would look into the empty folder");
+
+    fs::create_dir_all(&newer).unwrap();
+    fs::copy(dir.path().join("var/lib/rpm/rpmdb.sqlite"), newer.join("rpmdb.sqlite")).unwrap();
+    assert_eq!(names(&read(dir.path()).1), RPMS, "a copy is no contradiction");
+    let connection = rusqlite::Connection::open(newer.join("rpmdb.sqlite")).unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    connection.execute("DELETE FROM Packages WHERE hnum = (SELECT MIN(hnum) FROM Packages)", []).unwrap();
+    drop(connection);
+    assert!(unreadable(&dir).contains("lists other packages"), "{}", unreadable(&dir));
+}
+
+#[test]
+fn a_database_that_names_no_package_does_not_vouch_for_another() {
+    let installed = b"P:musl\nV:1.2.4-r2\nA:x86_64\n\n";
+    let (database, _) = read(image(&[("var/lib/dpkg/status", b""), ("lib/apk/db/installed", installed)]).path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["lib/apk/db/installed".into()] });
+    assert_eq!(super::kind("lib/apk/db/installed"), PackageKind::Apk);
 }
 
 #[test]

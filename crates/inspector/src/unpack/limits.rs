@@ -8,8 +8,9 @@ use thiserror::Error;
 /// What an unpacked image may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Sum of the files, holes included.
+    /// What files (holes included), folders and the layers as stored may take on the disk at a time.
     pub unpacked_bytes: u64,
+    /// Entries of all layers, and folders that no entry names.
     pub entries: u64,
 }
 
@@ -54,6 +55,39 @@ impl Refusal {
             Err(error) => Self::Damaged(error.to_string()),
         }
     }
+}
+
+/// The disk that an image takes, in the blocks that file systems give out.
+pub(crate) struct Room {
+    limit: u64,
+    taken: u64,
+    /// Layers as stored, beside the unpacked tree.
+    pub(super) stored: u64,
+}
+
+impl Room {
+    pub(super) const fn new(limit: u64) -> Self {
+        Self { limit, taken: 0, stored: 0 }
+    }
+
+    /// Room for a file of `bytes`, or a folder (1).
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.taken = self.taken.saturating_add(blocks(bytes));
+        if self.taken.saturating_add(self.stored) > self.limit {
+            let limit = self.limit >> 20;
+            return Err(Refusal::TooLarge(format!("it unpacks to more than {limit} MiB, which the scan's storage has room for (smartstate.storage_limit)")));
+        }
+        Ok(())
+    }
+
+    pub(super) const fn give_back(&mut self, bytes: u64) {
+        self.taken = self.taken.saturating_sub(blocks(bytes));
+    }
+}
+
+const fn blocks(bytes: u64) -> u64 {
+    const BLOCK: u64 = 4096;
+    bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
 /// A reader that stops a layer that grows out of proportion.

@@ -3,12 +3,14 @@
 use super::limits::Refusal;
 use super::tree::Tree;
 use crate::config::Config;
+use crate::inside;
 use scap::report::ImageConfig;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::Path;
 
-/// Adds our files to the unpacked image and notes files that a check could choke on.
+/// Adds our files to the unpacked image, and cuts (and notes) account files that a check would choke on.
 ///
 /// * `run/.containerenv`: rules for whole machines see that this is a container.
 /// * `proc/mounts`: walks over local file systems find the root.
@@ -18,9 +20,7 @@ pub(crate) fn complete(tree: &mut Tree, config: &Config) -> Result<(), Refusal> 
     tree.put(&["proc", "mounts"], b"/dev/root / ext4 rw,relatime 0 0\n")?;
     tree.put(&["run", "tidewaiter", "image-config"], lines(&config.image, config.healthcheck).as_bytes())?;
     for name in ["passwd", "shadow", "group", "gshadow", "login.defs", "sudoers"] {
-        if let Some(hazard) = hazard(tree, name)? {
-            tree.notes.hazards.push(hazard);
-        }
+        cut_hazard(tree, name)?;
     }
     Ok(())
 }
@@ -45,26 +45,38 @@ fn lines(image: &ImageConfig, healthcheck: bool) -> String {
     text
 }
 
-/// Probes of accounts never end on huge lines; the time limit then ends them.
-fn hazard(tree: &mut Tree, name: &str) -> Result<Option<String>, Refusal> {
-    const MAX_BYTES: u64 = 8 << 20;
-    const MAX_LINE_BYTES: u64 = 1 << 20;
-    let Some((real, file)) = tree.find(&["etc".into(), name.into()])? else { return Ok(None) };
-    if !file.is_file() {
-        return Ok(None);
-    }
-    let large = format!("/etc/{name} is larger than any real one: checks of it may not end in time.");
-    if file.len() > MAX_BYTES {
-        return Ok(Some(large));
-    }
-    let mut reader = BufReader::new(File::open(tree.root().join(real)).map_err(Refusal::Storage)?);
-    let mut line = Vec::new();
-    loop {
+/// Cuts the file `name` of /etc, wherever a link leads, when a probe of accounts would choke on it: those never end on huge lines.
+fn cut_hazard(tree: &mut Tree, name: &str) -> Result<(), Refusal> {
+    let path = format!("etc/{name}");
+    // What is no file, or cannot be followed, is no probe's either.
+    let Ok(Some(file)) = inside::file(tree.root(), &path) else { return Ok(()) };
+    let Some(kept) = sane_part(&file).map_err(Refusal::Storage)? else { return Ok(()) };
+    let root = tree.root().canonicalize().map_err(Refusal::Storage)?;
+    let Ok(real) = file.strip_prefix(root) else { return Ok(()) };
+    tree.rewrite(real, &kept)?;
+    tree.notes.cut_files.push(format!("/{path}"));
+    Ok(())
+}
+
+/// The lines of `file` that are not longer than any real one, as far as they are not more than any real file has; `None` when that is all of it.
+fn sane_part(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    const MAX_BYTES: usize = 8 << 20;
+    const MAX_LINE_BYTES: u64 = 64 << 10;
+    let mut reader = BufReader::new(File::open(file)?);
+    let (mut kept, mut line) = (Vec::new(), Vec::new());
+    let mut whole = true;
+    while kept.len() < MAX_BYTES {
         line.clear();
-        match (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(Refusal::Storage)? {
-            0 => return Ok(None),
-            read if read as u64 == MAX_LINE_BYTES => return Ok(Some(large)),
-            _ => {}
+        let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok((!whole).then_some(kept));
+        }
+        if read as u64 == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
+            whole = false;
+            reader.skip_until(b'\n')?;
+        } else {
+            kept.extend_from_slice(&line);
         }
     }
+    Ok(Some(kept))
 }

@@ -297,8 +297,8 @@ fn sparse_files_get_their_holes() {
     std::os::unix::fs::FileExt::write_all_at(&file, b"head", 0).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"tail", 3 << 20).unwrap();
     drop(file);
-    for format in ["gnu", "pax"] {
-        let made = std::process::Command::new("tar").args(["-S", "-H", format, "-cf", "-", "-C"]).arg(dir.path()).arg("sparse").output().unwrap();
+    for format in ["--format=gnu", "--sparse-version=1.0", "--sparse-version=0.1", "--sparse-version=0.0"] {
+        let made = std::process::Command::new("tar").args(["-S", format, "-cf", "-", "-C"]).arg(dir.path()).arg("sparse").output().unwrap();
         assert!(made.status.success() && made.stdout.len() < 1 << 20);
         bench.try_add(&made.stdout, &made.stdout).unwrap();
         let bytes = fs::read(bench.root().join("sparse")).unwrap();
@@ -336,6 +336,24 @@ fn damaged_and_swapped_layers_are_refused() {
     let mut huge_name = Layer::new().entry(EntryType::GNULongName, "././@LongLink", "", &vec![b'a'; (1 << 20) + 1], 0, (0, 0)).tar();
     huge_name.truncate(huge_name.len() - 1024);
     assert!(damaged(&huge_name, &huge_name).contains("larger than 1 MiB"));
+    let record = |key: &str| format!("{:07} {key}={}\n", 400_000, "v".repeat(400_000 - 10 - key.len()));
+    let flood = ["a", "b", "c"].into_iter().fold(Layer::new(), |layer, key| layer.entry(EntryType::XHeader, "x", "", record(key).as_bytes(), 0, (0, 0)));
+    let flood = flood.file("f", "").tar();
+    assert!(damaged(&flood, &flood).contains("larger than 1 MiB"), "headers add up");
+}
+
+#[test]
+fn extended_headers_may_leave_a_value_to_the_header_or_name_an_owner_below_zero() {
+    let mut bench = Bench::new();
+    bench.add(Layer::new().entry(EntryType::XHeader, "x", "", b"8 path=\n10 uid=-1\n8 gid=5\n", 0, (0, 0)).entry(
+        EntryType::Regular,
+        "name",
+        "",
+        b"",
+        0o600,
+        (1, 2),
+    ));
+    assert_eq!(bench.owned("name"), ("100600".into(), "65534".into(), "5".into()));
 }
 
 #[test]
@@ -346,6 +364,9 @@ fn bombs_are_stopped() {
     };
     let many = Layer::new().file("1", "").file("2", "").file("3", "").tar();
     assert!(too_large(Limits { entries: 2, ..Limits::default() }, &many).contains("more than 2 files"));
+    let deep = Layer::new().file("a/b/c/d/e/f", "").tar();
+    assert!(too_large(Limits { entries: 5, ..Limits::default() }, &deep).contains("more than 5 files"), "folders that no entry names count");
+    assert!(too_large(Limits { unpacked_bytes: 4 * 4096, ..Limits::default() }, &deep).contains("unpacks to more"), "and take room");
     let large = Layer::new().file("1", &"x".repeat(600)).file("2", &"x".repeat(600)).tar();
     assert!(too_large(Limits { unpacked_bytes: 1000, ..Limits::default() }, &large).contains("unpacks to more"));
     // A header that promises 3 GiB, and zeros that go on for ever behind it.
@@ -354,6 +375,19 @@ fn bombs_are_stopped() {
     header.set_size(3 << 30);
     header.set_cksum();
     assert!(too_large(Limits::default(), header.as_bytes()).contains("far larger"));
+}
+
+#[test]
+fn room_is_what_files_and_waiting_layers_take_at_a_time() {
+    let mut bench = Bench::limited(Limits { unpacked_bytes: 3 * 4096, ..Limits::default() });
+    for _ in 0..3 {
+        bench.add(Layer::new().file("same", &"x".repeat(5000)));
+    }
+    bench.add(Layer::new().file(".wh.same", "").folder("d"));
+    bench.add(Layer::new().file(".wh.d", "").file("a", &"x".repeat(8192)));
+    bench.tree().keep_room_for(4096);
+    let tar = Layer::new().file("b", "x").tar();
+    assert!(matches!(bench.try_add(&tar, &tar), Err(Refusal::TooLarge(what)) if what.contains("smartstate.storage_limit")));
 }
 
 #[test]
@@ -372,6 +406,28 @@ fn our_own_files_replace_whatever_is_in_their_way() {
     assert_eq!(bench.text("run/tidewaiter/image-config"), "User=app\nEnv.A=1\\n2\nExposedPort=22/tcp\nHealthcheck=none\nEntrypoint=\nCmd=a b\nWorkingDir=\n");
     assert_eq!(bench.owned("run/.containerenv").0, "100644");
     assert!(bench.warnings().contains("/etc/passwd is larger"), "{}", bench.warnings());
+}
+
+#[test]
+fn account_files_that_a_probe_would_choke_on_are_cut_wherever_they_are() {
+    let mut bench = Bench::new();
+    let huge = format!("root:x:0:0\n{}\nlast:x:1:1\n", "x".repeat(3 << 20));
+    bench.add(
+        Layer::new()
+            .entry(EntryType::Regular, "opt/accounts", "", huge.as_bytes(), 0o666, (7, 8))
+            .hard_link("opt/other-name", "opt/accounts")
+            .link("etc/passwd", "/opt/accounts")
+            .file("etc/group", "root:x:0:\n")
+            .file("etc/shadow", &"a:*:1::::::\n".repeat(1 << 20)),
+    );
+    let config = config::parse(br#"{"architecture":"amd64","os":"linux","rootfs":{"diff_ids":["x"]}}"#, 1).unwrap();
+    complete(bench.tree(), &config).unwrap();
+    assert_eq!(bench.text("etc/passwd"), "root:x:0:0\nlast:x:1:1\n");
+    assert_eq!(bench.owned("opt/accounts"), ("100666".into(), "7".into(), "8".into()));
+    assert_eq!(bench.text("opt/other-name"), huge);
+    assert!(bench.text("etc/shadow").len() <= (8 << 20) + 20);
+    assert_eq!(bench.text("etc/group"), "root:x:0:\n");
+    assert_eq!(bench.tree().notes.cut_files, ["/etc/passwd", "/etc/shadow"]);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! We alone write there, so a path that was looked at component by component stays what it was; no call ever follows a link.
 
-use super::limits::{Limits, Refusal, is_bomb};
+mod ours;
+mod removal;
+
+use super::limits::{Limits, Refusal, Room, is_bomb};
 use super::links::{clean, meaning, rewrite};
 use crate::archive::Entry;
 use crate::failure::is_full;
@@ -15,7 +18,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// As the kernel has it.
@@ -38,7 +41,7 @@ pub(crate) struct Tree {
     pub(crate) entries: u64,
     /// Sum of the regular files that are there.
     pub(crate) bytes: u64,
-    written: u64,
+    room: Room,
 }
 
 impl Tree {
@@ -59,7 +62,7 @@ impl Tree {
             buffer: vec![0; 128 << 10],
             entries: 0,
             bytes: 0,
-            written: 0,
+            room: Room::new(limits.unpacked_bytes),
         })
     }
 
@@ -71,12 +74,18 @@ impl Tree {
         self.limits
     }
 
+    /// How many bytes layers that are not unpacked yet take beside the tree.
+    pub(crate) const fn keep_room_for(&mut self, stored_bytes: u64) {
+        self.room.stored = stored_bytes;
+    }
+
     /// What comes now belongs to the next layer, which is `compressed` bytes as stored.
     pub(super) fn begin_layer(&mut self, compressed: u64) {
         self.fresh.clear();
         self.compressed = compressed;
     }
 
+    /// Folders that no entry names count too: one entry can make a thousand of them.
     pub(super) fn count_entry(&mut self) -> Result<(), Refusal> {
         self.entries += 1;
         if self.entries > self.limits.entries {
@@ -94,16 +103,13 @@ impl Tree {
             if self.refused(fs::create_dir(&path), entry)?.is_none() {
                 return Ok(());
             }
+            self.room.take(1)?;
         }
         self.made(&real, entry)
     }
 
     /// Writes a file with the content that `content` has for it.
     pub(super) fn add_file(&mut self, names: &[OsString], entry: &Entry, content: &mut impl Read) -> Result<(), Refusal> {
-        self.written = self.written.saturating_add(entry.size);
-        if self.written > self.limits.unpacked_bytes {
-            return Err(Refusal::TooLarge(format!("it unpacks to more than {} MiB", self.limits.unpacked_bytes >> 20)));
-        }
         if is_bomb(entry.size, self.compressed) {
             return Err(Refusal::TooLarge("a file in it is far larger than what is stored of it".into()));
         }
@@ -112,6 +118,7 @@ impl Tree {
         let mode = 0o600 | (entry.mode & 0o777);
         let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(self.root.join(&real));
         let Some(mut file) = self.refused(created, entry)? else { return Ok(()) };
+        self.room.take(entry.size)?;
         match &entry.sparse {
             None => self.copy(content, &mut file, entry.size)?,
             Some(segments) => {
@@ -177,47 +184,6 @@ impl Tree {
         self.made(Path::new(""), entry)
     }
 
-    /// Removes what lower layers have at `names`; what this layer made there stays.
-    pub(super) fn hide(&mut self, names: &[OsString]) -> Result<(), Refusal> {
-        match self.find(names)? {
-            Some((real, file)) if file.is_dir() => self.clear(&real, true, false),
-            Some((real, file)) if !self.is_fresh(&real) => self.remove(&real, Some(file)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes what lower layers have in the folder `names`.
-    pub(super) fn hide_content(&mut self, names: &[OsString]) -> Result<(), Refusal> {
-        match self.folder(names, false)? {
-            Some(real) => self.clear(&real, false, false),
-            None => Ok(()),
-        }
-    }
-
-    /// Puts a file of ours there, in place of anything that the image has in its way.
-    pub(crate) fn put(&mut self, names: &[&str], bytes: &[u8]) -> Result<(), Refusal> {
-        let mut real = PathBuf::new();
-        for (number, name) in names.iter().enumerate() {
-            real.push(name);
-            let path = self.root.join(&real);
-            let there = metadata(&path)?;
-            let is_file = number + 1 == names.len();
-            if !is_file && there.as_ref().is_some_and(Metadata::is_dir) {
-                continue;
-            }
-            self.remove(&real, there)?;
-            if is_file {
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path).map_err(Refusal::Storage)?;
-                file.write_all(bytes).map_err(Refusal::Storage)?;
-            } else {
-                fs::create_dir(&path).map_err(Refusal::Storage)?;
-            }
-            let file = path.symlink_metadata().map_err(Refusal::Storage)?;
-            self.state.record(&file, if is_file { 0o644 } else { FOLDER_MODE }, 0, 0);
-        }
-        Ok(())
-    }
-
     /// What is at `names`, its last name not followed.
     pub(super) fn find(&mut self, names: &[OsString]) -> Result<Option<(PathBuf, Metadata)>, Refusal> {
         let Some((name, folder)) = names.split_last() else { return Ok(None) };
@@ -271,6 +237,8 @@ impl Tree {
                 }
                 None if make => match fs::create_dir(&path) {
                     Ok(()) => {
+                        self.count_entry()?;
+                        self.room.take(1)?;
                         real.push(name);
                         self.state.record(&path.symlink_metadata().map_err(Refusal::Storage)?, FOLDER_MODE, 0, 0);
                     }
@@ -282,59 +250,6 @@ impl Tree {
         }
         self.last = Some((names.to_vec(), real.clone()));
         Ok(Some(real))
-    }
-
-    fn remove(&mut self, real: &Path, there: Option<Metadata>) -> Result<(), Refusal> {
-        match there {
-            None => Ok(()),
-            Some(file) if file.is_dir() => self.clear(real, true, true),
-            Some(file) => self.unlink(&self.root.join(real), &file),
-        }
-    }
-
-    fn unlink(&mut self, path: &Path, file: &Metadata) -> Result<(), Refusal> {
-        fs::remove_file(path).map_err(Refusal::Storage)?;
-        self.state.forget(file);
-        if file.is_file() && file.nlink() <= 1 {
-            self.bytes = self.bytes.saturating_sub(file.len());
-        }
-        Ok(())
-    }
-
-    /// Removes what is below the folder `real` (and, with `itself`, the folder), but not what this layer made, unless `everything`.
-    ///
-    /// Without recursion: images may nest thousands of folders.
-    fn clear(&mut self, real: &Path, itself: bool, everything: bool) -> Result<(), Refusal> {
-        self.last = None;
-        let mut folders = vec![real.to_owned()];
-        let mut next = 0;
-        while next < folders.len() {
-            let folder = folders[next].clone();
-            next += 1;
-            for child in fs::read_dir(self.root.join(&folder)).map_err(Refusal::Storage)? {
-                let child = child.map_err(Refusal::Storage)?;
-                let (below, file) = (folder.join(child.file_name()), child.metadata().map_err(Refusal::Storage)?);
-                if file.is_dir() {
-                    folders.push(below);
-                } else if everything || !self.is_fresh(&below) {
-                    self.unlink(&child.path(), &file)?;
-                }
-            }
-        }
-        for folder in folders[usize::from(!itself)..].iter().rev() {
-            if !everything && self.is_fresh(folder) {
-                continue;
-            }
-            let path = self.root.join(folder);
-            let there = path.symlink_metadata().map_err(Refusal::Storage)?;
-            match fs::remove_dir(&path) {
-                Ok(()) => self.state.forget(&there),
-                // This layer has something in it.
-                Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => {}
-                Err(e) => return Err(Refusal::Storage(e)),
-            }
-        }
-        Ok(())
     }
 
     fn copy(&mut self, from: &mut impl Read, to: &mut File, size: u64) -> Result<(), Refusal> {

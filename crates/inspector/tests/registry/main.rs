@@ -72,10 +72,26 @@ async fn a_list_gives_the_variant_of_this_machine_and_keeps_its_own_digest() {
     let registry = Registry::open().await;
     let image = Image::sample();
     let name = registry.push(&image, "shop/multi");
-    let list = registry.push_list(&image, "shop/multi").await;
+    let (list, size) = registry.push_list(&image, "shop/multi").await;
+    let index = "application/vnd.oci.image.index.v1+json";
+    let (outer, _) = registry.push_list_of(index, list.split_once('@').unwrap().1, size, "shop/multi").await;
+    for list in [list, outer] {
+        let dir = tempfile::tempdir().unwrap();
+        let unpacked = fetch(&list, &access(&registry, None), dir.path()).await.unwrap();
+        assert!(name.ends_with(&unpacked.manifest_digest) && !list.ends_with(&unpacked.manifest_digest));
+    }
+}
+
+#[tokio::test]
+async fn an_image_whose_layers_alone_are_too_large_is_refused_before_they_are_fetched() {
+    let registry = Registry::open().await;
+    let name = registry.push(&Image::sample(), "shop/large");
     let dir = tempfile::tempdir().unwrap();
-    let unpacked = fetch(&list, &access(&registry, None), dir.path()).await.unwrap();
-    assert!(name.ends_with(&unpacked.manifest_digest) && !list.ends_with(&unpacked.manifest_digest));
+    let limits = Limits { unpacked_bytes: 10, ..Limits::default() };
+    let failure = pull(&Reference::parse(&name).unwrap(), &access(&registry, None), limits, dir.path(), |_| {}).await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::TooLarge);
+    assert!(failure.message.contains("smartstate.storage_limit"), "{}", failure.message);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -75,7 +75,15 @@ impl Pod {
 }
 
 fn request(layer: Layer, source: Option<Source>) -> Request {
-    Request { layer, source, reason: "No content for it.".into(), profile: String::new(), title: "T".into(), needs_packages: true, limit_secs: 30 }
+    Request {
+        layer,
+        source,
+        reason: "No content for it.".into(),
+        profile: String::new(),
+        title: "T".into(),
+        needs_packages: vec![scap::report::PackageKind::Deb],
+        limit_secs: 30,
+    }
 }
 
 #[tokio::test]

@@ -120,19 +120,25 @@ impl Registry {
         format!("{}/{name}@{}", self.host(), image.digest())
     }
 
-    /// Pushes a list that names `image` (there already) for this machine, and an attestation before it.
-    pub async fn push_list(&self, image: &Image, name: &str) -> String {
+    /// Pushes a list that names `image` (there already) for this machine, and an attestation before it; gives its name and size.
+    pub async fn push_list(&self, image: &Image, name: &str) -> (String, usize) {
+        self.push_list_of("application/vnd.oci.image.manifest.v1+json", &image.digest(), image.manifest.len(), name).await
+    }
+
+    /// As [`Registry::push_list`], of any manifest or list.
+    pub async fn push_list_of(&self, kind: &str, named: &str, size: usize, name: &str) -> (String, usize) {
         assert!(!self.tls && self.login.is_none());
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let entry = |os: &str, architecture: &str| json!({"mediaType": kind, "digest": image.digest(), "size": image.manifest.len(), "platform": {"os": os, "architecture": architecture}});
+        let entry =
+            |os: &str, architecture: &str| json!({"mediaType": kind, "digest": named, "size": size, "platform": {"os": os, "architecture": architecture}});
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let index = "application/vnd.oci.image.index.v1+json";
         let list = json!({"schemaVersion": 2, "mediaType": index, "manifests": [entry("unknown", "unknown"), entry("linux", architecture)]}).to_string();
         let name = format!("{}/{name}@{}", self.host(), digest(list.as_bytes()));
         let url = format!("http://{}", name.replacen('/', "/v2/", 1).replace('@', "/manifests/"));
+        let size = list.len();
         let answer = reqwest::Client::new().put(url).header("content-type", index).body(list).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.status());
-        name
+        (name, size)
     }
 
     /// Changes a byte of a blob behind the registry's back.

@@ -100,3 +100,16 @@ fn the_pod_holds_the_hash_of_its_token_and_neither_token_nor_service_account() {
     assert_eq!(hash["value"], hex::encode(Sha256::digest(b"token")));
     assert!(variables.iter().all(|variable| variable["value"] != "token"));
 }
+
+#[test]
+fn the_inspector_is_told_how_much_storage_and_memory_it_has() {
+    for (quantity, expected) in [("12Gi", 12 << 30), ("1.5G", 1_500_000_000), ("4096", 4096), ("2e9", 2_000_000_000), ("512Mi", 512 << 20)] {
+        assert_eq!(bytes(quantity), Some(expected), "{quantity}");
+    }
+    for none in ["", "Gi", "much", "1.2.3", "-1", "1e99", "0"] {
+        assert_eq!(bytes(none), None, "{none}");
+    }
+    for storage in [1 << 30, 4 << 30, 12 << 30, 100 << 30] {
+        assert!((storage / 2..storage / 10 * 9).contains(&room(storage)), "{storage}");
+    }
+}

@@ -57,10 +57,11 @@ pub(crate) fn report(id: i64) -> InspectionReport {
         layers: vec![
             layer(Layer::Benchmark, LayerState::Evaluated, vec![rule("a", Outcome::Pass, Severity::High), rule("b", Outcome::Fail, Severity::Low)]),
             layer(Layer::Guide, LayerState::Evaluated, vec![rule("c", Outcome::Fail, Severity::High)]),
-            layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("d", Outcome::Error, Severity::Medium)]),
+            layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("d", Outcome::Pass, Severity::Critical)]),
         ],
         timings: Timings::default(),
         warnings: vec![],
+        cut_files: vec![],
     }
 }
 
@@ -120,6 +121,41 @@ fn a_verdict_counts_failures_and_names_what_is_missing() {
     uncovered.layers[2].state = LayerState::NotCovered;
     let verdict = judge(&uncovered);
     assert!(verdict.gap.is_none() && !verdict.fully_checked);
+}
+
+#[test]
+fn rules_that_were_not_judged_are_counted_and_never_green() {
+    let judged = |place: usize, outcomes: &[Outcome]| {
+        let mut report = report(7);
+        report.layers[place].rules = outcomes.iter().map(|outcome| rule("x", *outcome, Severity::Low)).collect();
+        let verdict = judge(&report);
+        (verdict.message, verdict.fully_checked)
+    };
+    let said = |message: &str, whole| (message.to_owned(), whole);
+    assert_eq!(judged(2, &[Outcome::Pass, Outcome::Error]), said("2 rules failed: 1 high, 1 low; 1 rule could not be checked", false));
+    assert_eq!(judged(1, &[Outcome::Unknown, Outcome::Error, Outcome::Pass]), said("1 rule failed: 1 low; 2 rules could not be checked", false));
+    assert_eq!(judged(1, &[Outcome::Pass, Outcome::NotChecked]), said("1 rule failed: 1 low; 1 is left to people", true));
+    for nothing in [&[][..], &[Outcome::NotApplicable; 3]] {
+        assert_eq!(judged(1, nothing), said("1 rule failed: 1 low", false));
+    }
+}
+
+#[test]
+fn what_did_not_fit_into_memory_and_what_was_left_out_is_said() {
+    let mut starved = report(7);
+    starved.layers[2] = layer(Layer::Vulnerabilities, LayerState::Failed, vec![]);
+    starved.layers[2].reason = format!("{OUT_OF_MEMORY} and was stopped.");
+    let verdict = judge(&starved);
+    assert_eq!(verdict.gap.unwrap().code(), "out_of_memory");
+    assert!(verdict.message.contains("vulnerabilities (OpenSCAP ran out") && verdict.message.ends_with("2 rules failed: 1 high, 1 low"), "{}", verdict.message);
+
+    let mut cut = report(7);
+    cut.cut_files = vec!["/etc/passwd".into()];
+    let verdict = judge(&cut);
+    assert_eq!(
+        (verdict.message.as_str(), verdict.fully_checked),
+        ("2 rules failed: 1 high, 1 low; a part of /etc/passwd was left out and is not checked", false)
+    );
 }
 
 #[test]
