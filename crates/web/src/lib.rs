@@ -3,6 +3,8 @@
 pub mod api;
 pub mod assets;
 pub mod error;
+pub mod extract;
+pub mod freshness;
 pub mod list;
 pub mod live;
 pub mod page;
