@@ -19,15 +19,30 @@ pub enum Error {
     BadRequest(String),
     /// What stands in the way, as a sentence.
     Conflict(String),
+    /// What does not answer just now, as a sentence.
+    Unavailable(&'static str),
     /// Our failure.
     Internal(anyhow::Error),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Error {
     fn from(error: E) -> Self {
-        Self::Internal(error.into())
+        let error = error.into();
+        match error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>()) {
+            Some(sqlx::Error::Database(refusal)) if refusal.code().is_some_and(|code| BAD_VALUES.contains(&code.as_ref())) => {
+                Self::BadRequest("The address or the form holds a value that cannot be.".to_owned())
+            }
+            Some(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+                tracing::error!(request_id = request::current().id, error = format!("{error:#}"), "the database does not answer");
+                Self::Unavailable("Tidewaiter's database does not answer.")
+            }
+            _ => Self::Internal(error),
+        }
     }
 }
+
+/// Codes of Postgres for values that no column can have: numbers and times out of range or malformed, characters that are none, a LIKE that ends in `\\`.
+const BAD_VALUES: [&str; 7] = ["22003", "22007", "22008", "22009", "22021", "22025", "22P02"];
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -49,6 +64,7 @@ impl IntoResponse for Error {
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, "Not allowed", text, "An administrator can give your role this permission."),
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, "That did not work", text, "Go back, correct it and try again."),
             Self::Conflict(text) => (StatusCode::CONFLICT, "Not possible now", text, ""),
+            Self::Unavailable(text) => (StatusCode::SERVICE_UNAVAILABLE, "Not available now", text.to_owned(), "Try again in a moment."),
             Self::Internal(error) => {
                 tracing::error!(request_id = request.id, error = format!("{error:#}"), "a request failed");
                 let text = "Tidewaiter could not answer this request.".to_owned();

@@ -3,7 +3,9 @@
 pub mod api;
 pub mod assets;
 pub mod error;
+pub mod extract;
 pub mod forwarded;
+pub mod freshness;
 pub mod list;
 pub mod live;
 pub mod page;

@@ -5,6 +5,8 @@
 use crate::session::Visit;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use sqlx::PgConnection;
 use url::form_urlencoded;
 
 /// How many rows a page may have.
@@ -16,8 +18,8 @@ pub struct Spec {
     pub path: &'static str,
     /// Keys of the columns that sort, the default first.
     pub sorts: &'static [&'static str],
-    /// The default column sorts downwards (newest or worst first).
-    pub descending: bool,
+    /// Those of them that sort downwards (newest, most or worst first) unless asked otherwise.
+    pub falling: &'static [&'static str],
     /// Filters: key in the address and label on the chip.
     pub filters: &'static [(&'static str, &'static str)],
 }
@@ -75,16 +77,16 @@ impl List {
     /// The same for a list that belongs to one object, at a path of its own.
     pub fn at(spec: &'static Spec, path: String, query: &str) -> Self {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let said = |key: &str| pairs.iter().find(|(name, value)| name == key && !value.trim().is_empty()).map(|(_, value)| value.trim());
+        let says = |value: &str| !value.trim().is_empty() && !value.contains('\0');
+        let said = |key: &str| pairs.iter().find(|(name, value)| name == key && says(value)).map(|(_, value)| value.trim());
         let asked_sort = said("sort").and_then(|key| spec.sorts.iter().find(|sort| **sort == key));
         let sort = asked_sort.copied().unwrap_or(spec.sorts[0]);
-        let by_default = sort != spec.sorts[0] || !spec.descending;
         let cursor = said("after").map(|text| (text, false)).or(said("before").map(|text| (text, true)));
         let mut list = Self {
             path,
             q: said("q").unwrap_or_default().chars().take(200).collect(),
             sort,
-            ascending: said("dir").map_or(by_default, |dir| dir == "asc"),
+            ascending: said("dir").map_or(spec.rises(sort), |dir| dir == "asc"),
             per: said("per").and_then(|per| per.parse().ok()).filter(|per| PAGE_SIZES.contains(per)).unwrap_or(PAGE_SIZES[0]),
             chips: Vec::new(),
             next: None,
@@ -115,10 +117,23 @@ impl List {
         self.filter(key).map(|value| value.parse().unwrap_or(-1))
     }
 
-    /// A pattern for ILIKE that finds the search text anywhere; NULL without one.
+    /// Where the rows that match can be downloaded.
+    pub fn download_url(&self) -> String {
+        let address = self.address(&[("per", "")]);
+        let query = address.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
+        format!("{}.csv{query}", self.path)
+    }
+
+    /// The search text is so short that only beginnings are searched for.
+    pub fn searches_beginnings(&self) -> bool {
+        (1..3).contains(&self.q.chars().count())
+    }
+
+    /// A pattern for ILIKE that finds the search text anywhere, or at the beginning when it is too short for an index of trigrams; NULL without one.
     pub fn pattern(&self) -> Option<String> {
         let escaped = self.q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        (!self.q.is_empty()).then(|| format!("%{escaped}%"))
+        let before = if self.searches_beginnings() { "" } else { "%" };
+        (!self.q.is_empty()).then(|| format!("{before}{escaped}%"))
     }
 
     /// Writes `value` on the chip of the filter `key`, e.g. a provider's name in place of its id.
@@ -138,7 +153,7 @@ impl List {
         let per = self.per.to_string();
         let mut pairs: Vec<(&str, &str)> = vec![("q", &self.q)];
         pairs.extend(self.filters.iter().map(|(key, value)| (*key, value.as_str())));
-        if self.sort != self.spec.sorts[0] || self.ascending == self.spec.descending {
+        if self.sort != self.spec.sorts[0] || self.ascending != self.spec.rises(self.sort) {
             pairs.extend([("sort", self.sort), ("dir", if self.ascending { "asc" } else { "desc" })]);
         }
         if self.per != PAGE_SIZES[0] {
@@ -156,9 +171,9 @@ impl List {
         self.address(&[(key, value)])
     }
 
-    /// The address sorted by `key`; a second click turns the direction.
+    /// The address sorted by `key`, worst, most or newest first where that is what one looks for; a second click turns the direction.
     pub fn sort_url(&self, key: &str) -> String {
-        let ascending = if self.sort == key { !self.ascending } else { true };
+        let ascending = if self.sort == key { !self.ascending } else { self.spec.rises(key) };
         self.address(&[("sort", key), ("dir", if ascending { "asc" } else { "desc" })])
     }
 
@@ -203,6 +218,31 @@ impl List {
         self.cursor.as_ref().map(|cursor| cursor.id)
     }
 
+    /// Forgets a cursor that is no value of the column's `type`, e.g. one of another column.
+    pub fn check_cursor(&mut self, kind: &str) {
+        self.cursor = self.cursor.take().filter(|cursor| cursor.is_a(kind));
+    }
+
+    /// A later page was asked for, and it has no rows (any more).
+    pub fn is_past_the_end(&self) -> bool {
+        self.next.is_none() && self.previous.as_deref() == Some(&self.first_url())
+    }
+
+    /// The same list read from its beginning in pages of `per` rows.
+    pub fn in_pages_of(mut self, per: i64) -> Self {
+        (self.per, self.cursor) = (per, None);
+        self
+    }
+
+    /// Goes on with the next page; `false` after the last one.
+    pub fn turn(&mut self) -> bool {
+        let Some(next) = self.next.take() else { return false };
+        let query = next.split_once('?').map_or("", |(_, query)| query);
+        let after = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "after");
+        self.cursor = after.and_then(|(_, text)| Cursor::decode(&text, false));
+        self.cursor.is_some()
+    }
+
     /// One row more than a page, to know whether there is a next one.
     pub fn limit(&self) -> i64 {
         self.per + 1
@@ -220,13 +260,34 @@ impl List {
         let link = |row: Option<&R>, key: &str| row.map(|row| self.address(&[(key, &Cursor::encode(edge(row)))]));
         let (has_next, has_previous) = if backward { (true, more) } else { (more, self.cursor.is_some()) };
         let next = if has_next { link(rows.last(), "after") } else { None };
-        let previous = if has_previous { link(rows.first(), "before") } else { None };
+        let previous = match (rows.is_empty(), has_previous) {
+            (true, _) => self.cursor.as_ref().map(|_| self.first_url()),
+            (false, true) => link(rows.first(), "before"),
+            (false, false) => None,
+        };
         (self.next, self.previous) = (next, previous);
         rows
     }
 }
 
+impl Spec {
+    /// The column sorts upwards unless asked otherwise.
+    fn rises(&self, sort: &str) -> bool {
+        !self.falling.contains(&sort)
+    }
+}
+
 impl Cursor {
+    /// Its value is one of the SQL type `kind`, as Postgres writes it.
+    fn is_a(&self, kind: &str) -> bool {
+        match kind {
+            "BIGINT" => self.value.parse::<i64>().is_ok(),
+            "INTEGER" => self.value.parse::<i32>().is_ok(),
+            "TIMESTAMPTZ" => DateTime::parse_from_str(&self.value, "%Y-%m-%d %H:%M:%S%.f%#z").is_ok(),
+            _ => true,
+        }
+    }
+
     fn encode((value, id): (String, i64)) -> String {
         URL_SAFE_NO_PAD.encode(format!("{id} {value}"))
     }
@@ -239,31 +300,48 @@ impl Cursor {
     }
 }
 
+/// Has the conditions of a list planned for the values they are asked with: half of them are `$5 IS NULL OR …`, for which a plan that fits all
+/// values reads the whole table.
+///
+/// # Errors
+/// The database.
+pub async fn plan_for_values(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query_scalar!("SELECT set_config('plan_cache_mode', 'force_custom_plan', FALSE)").fetch_one(conn).await.map(|_| ())
+}
+
 /// One page of a list: checked SQL for each column that sorts and each direction, paged by (column, id), never by OFFSET.
 ///
-/// `keyset!(list, conn, Row, { "name" => "p.name", "TEXT"; … }, "p.id", "p.id, p.name FROM … WHERE …", args…)`: the text is the query from its
-/// columns on (without SELECT), ends inside its WHERE clause, and has its own arguments from `$4` on. Order expressions must not be NULL.
-/// `Row` needs `id: i64` and `cursor: String`. Gives the rows in the list's order.
+/// `keyset!(list, conn, Row, { "name" => "p.name", "TEXT"; … }, "p.id", "projects p WHERE …", "p.name, … FROM picked k JOIN …", args…)`: the rows of
+/// the page are picked first (the text after FROM, up to its WHERE clause, with its own arguments from `$4` on), then what is shown of them is read
+/// (the text after SELECT, from `picked k`, which has their `id`). Order expressions must not be NULL. `Row` needs `id: i64` and `cursor: String`.
+/// Gives the rows in the list's order.
 #[macro_export]
 macro_rules! keyset {
-    ($list:expr, $conn:expr, $row:ident, $orders:tt, $id:tt, $body:tt $(, $($args:tt)+)?) => {
-        $crate::keyset!(@orders $list, $conn, $row, $orders, $id, $body, ($($($args)+)?))
+    ($list:expr, $conn:expr, $row:ident, $orders:tt, $id:tt, $pick:tt, $show:tt $(, $($args:tt)+)?) => {
+        $crate::keyset!(@orders $list, $conn, $row, $orders, $id, $pick, $show, ($($($args)+)?))
     };
-    (@orders $list:expr, $conn:expr, $row:ident, { $($key:literal => $order:tt, $type:tt);+ $(;)? }, $id:tt, $body:tt, $args:tt) => {{
+    (@orders $list:expr, $conn:expr, $row:ident, { $($key:literal => $order:tt, $type:tt);+ $(;)? }, $id:tt, $pick:tt, $show:tt, $args:tt) => {{
+        match $list.sort {
+            $($key => $list.check_cursor($type),)+
+            _ => {}
+        }
+        $crate::list::plan_for_values(&mut *$conn).await?;
         let rows: Vec<$row> = match ($list.sort, $list.reads_up()) {
             $(
-                ($key, true) => $crate::keyset!(@read $list, $conn, $row, $order, $type, $id, $body, ">", "", $args),
-                ($key, false) => $crate::keyset!(@read $list, $conn, $row, $order, $type, $id, $body, "<", " DESC", $args),
+                ($key, true) => $crate::keyset!(@read $list, $conn, $row, $order, $type, $id, $pick, $show, ">", "", $args),
+                ($key, false) => $crate::keyset!(@read $list, $conn, $row, $order, $type, $id, $pick, $show, "<", " DESC", $args),
             )+
             _ => Ok(Vec::new()),
         }?;
         $list.cut(rows, |row| (row.cursor.clone(), row.id))
     }};
-    (@read $list:expr, $conn:expr, $row:ident, $order:tt, $type:tt, $id:tt, $body:tt, $beyond:tt, $direction:tt, ($($arg:expr),* $(,)?)) => {
+    (@read $list:expr, $conn:expr, $row:ident, $order:tt, $type:tt, $id:tt, $pick:tt, $show:tt, $beyond:tt, $direction:tt, ($($arg:expr),* $(,)?)) => {
         sqlx::query_as!(
             $row,
-            "SELECT (" + $order + ")::TEXT AS \"cursor!\", " + $body + " AND ($1::TEXT IS NULL OR (" + $order + ", " + $id + ") " + $beyond
-                + " (CAST($1::TEXT AS " + $type + "), $2)) ORDER BY " + $order + $direction + ", " + $id + $direction + " LIMIT $3",
+            "WITH picked AS MATERIALIZED (SELECT " + $id + " AS id, " + $order + " AS place FROM " + $pick + " AND ($1::TEXT IS NULL OR ("
+                + $order + ", " + $id + ") " + $beyond + " (CAST($1::TEXT AS " + $type + "), $2)) ORDER BY " + $order + $direction + ", " + $id
+                + $direction + " LIMIT $3) SELECT k.id AS \"id!\", k.place::TEXT AS \"cursor!\", " + $show + " ORDER BY k.place" + $direction
+                + ", k.id" + $direction,
             $list.cursor_value(), $list.cursor_id(), $list.limit() $(, $arg)*
         ).fetch_all(&mut *$conn).await
     };
@@ -273,7 +351,7 @@ macro_rules! keyset {
 mod tests {
     use super::*;
 
-    static SPEC: Spec = Spec { path: "/things", sorts: &["name", "age"], descending: false, filters: &[("provider", "Provider")] };
+    static SPEC: Spec = Spec { path: "/things", sorts: &["name", "age", "size"], falling: &["age"], filters: &[("provider", "Provider")] };
 
     #[test]
     fn an_address_makes_a_list_and_the_list_the_address() {
@@ -282,7 +360,9 @@ mod tests {
         assert_eq!(list.address(&[]), "/things?q=a%26b&provider=7&sort=age&dir=desc&per=50");
         assert_eq!(list.chips[1].remove, "/things?q=a%26b&sort=age&dir=desc&per=50");
         assert_eq!(list.filter_query(), "provider=7&q=a%26b");
-        assert_eq!(List::parse(&SPEC, "sort=password&per=7&after=nonsense").address(&[]), "/things");
+        assert_eq!(List::parse(&SPEC, "sort=password&per=7&after=nonsense&q=%00&provider=%00").address(&[]), "/things");
+        assert_eq!((list.sort_url("age"), list.sort_url("size")), ("/things?q=a%26b&provider=7&per=50&sort=age&dir=asc".into(), "/things?q=a%26b&provider=7&per=50&sort=size&dir=asc".into()));
+        assert_eq!(List::parse(&SPEC, "").sort_url("age"), "/things?sort=age&dir=desc", "the oldest first");
     }
 
     #[test]
@@ -301,5 +381,25 @@ mod tests {
         assert!(!first.reads_up());
         assert_eq!(first.cut((0..20).rev().collect(), edge), (0..20).collect::<Vec<_>>());
         assert_eq!(first.previous, None);
+    }
+
+    #[test]
+    fn a_page_that_became_empty_leads_to_the_first() {
+        for page in ["after", "before"] {
+            let mut list = List::parse(&SPEC, &format!("q=a&{page}={}", Cursor::encode(("n19".into(), 19))));
+            assert!(list.cut(Vec::new(), |row: &i64| (String::new(), *row)).is_empty());
+            assert_eq!((list.previous.as_deref(), list.is_past_the_end()), (Some("/things?q=a"), true), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_column_is_forgotten() {
+        let kept = |value: &str, kind: &str| {
+            let mut list = List::parse(&SPEC, &format!("after={}", Cursor::encode((value.into(), 1))));
+            list.check_cursor(kind);
+            list.cursor_value().is_some()
+        };
+        assert!(kept("x", "TEXT") && kept("-1", "BIGINT") && kept("2026-11-24 16:00:00.123456+00", "TIMESTAMPTZ") && kept("1970-01-01 00:00:00+05:30", "TIMESTAMPTZ"));
+        assert!(!kept("x", "BIGINT") && !kept("5000000000", "INTEGER") && !kept("abc", "TIMESTAMPTZ") && !kept("infinity", "TIMESTAMPTZ"));
     }
 }

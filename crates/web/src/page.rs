@@ -1,8 +1,10 @@
 //! What every page has: title, place in the menu, breadcrumbs, theme, the one-time message after an action.
 
 use crate::error::Result;
+use crate::freshness::Freshness;
 use crate::session::Visit;
 use crate::show;
+use access::{Permission, User};
 use askama::Template;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -34,6 +36,9 @@ pub struct Page {
     pub fragment: bool,
     /// Path and query of this page.
     pub address: String,
+    /// How old what it shows of the clusters may be; of pages about the inventory.
+    pub freshness: Option<Freshness>,
+    pub user: User,
 }
 
 impl Page {
@@ -47,6 +52,17 @@ impl Page {
     pub fn crumb(mut self, word: impl Into<String>, href: impl Into<String>) -> Self {
         self.crumbs.push(Link { word: word.into(), href: href.into() });
         self
+    }
+
+    /// Says how old what it shows of the clusters may be.
+    pub fn fresh(mut self, freshness: Freshness) -> Self {
+        self.freshness = Some(freshness);
+        self
+    }
+
+    /// Why the user may not do what needs `permission`; `None` when the role allows it.
+    pub fn denied(&self, permission: Permission) -> Option<String> {
+        (!self.user.may(permission)).then(|| format!("Your role does not allow you to {}", permission.label()))
     }
 
     /// `at` as "5 min ago" with the exact time on hover.

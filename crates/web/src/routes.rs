@@ -1,19 +1,20 @@
 //! Every address of the interface, and what surrounds them.
 
 use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, tasks};
-use crate::{Network, State, assets, error::Error, forwarded, live, request, session};
+use crate::error::{Error, Result};
+use crate::session::Visit;
+use crate::{Network, State, assets, forwarded, live, request, session};
+use access::Permission;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::timeout::TimeoutLayer;
 
 /// No page takes longer; checking a provider's connection takes ten seconds at most.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,12 +36,28 @@ pub fn ui(state: State) -> Router {
         .merge(tasks::routes())
         .merge(configuration::routes())
         .route("/logout", post(session::log_out))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
+        .layer(from_fn(in_time))
         .route("/events", get(live::events))
         .fallback(|| async { Error::NotFound("This page") })
+        .method_not_allowed_fallback(|| async { Error::NotFound("This page") })
+        .layer(from_fn(may_view))
         .layer(from_fn_with_state(state.clone(), session::guard));
     let open = Router::new().route("/login", get(session::show).post(session::log_in)).merge(assets::router());
     surround(Router::new().merge(open).merge(pages), &state).with_state(state)
+}
+
+/// Ends a request that takes too long with a page that says so.
+async fn in_time(request: Request, next: Next) -> Result<Response> {
+    let answer = tokio::time::timeout(TIMEOUT, next.run(request)).await;
+    answer.map_err(|_| Error::Unavailable("Tidewaiter did not answer in time."))
+}
+
+/// Every page but those to log in and out needs this much.
+async fn may_view(visit: Visit, request: Request, next: Next) -> Result<Response> {
+    if visit.path != "/logout" {
+        visit.must(Permission::View)?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// The API under `/api`, for servers with the role Web Services.

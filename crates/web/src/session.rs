@@ -73,6 +73,8 @@ impl Visit {
             now: self.now,
             fragment: self.fragment,
             address,
+            freshness: None,
+            user: self.user.clone(),
         }
     }
 

@@ -100,7 +100,8 @@ pub fn bytes(bytes: impl Plain<i64>) -> String {
 pub const COUNTED: i64 = 10_000;
 
 /// A count that was cut off at one over [`COUNTED`]: "3,412", or "10,000+".
-pub fn bounded(count: i64) -> String {
+pub fn bounded(count: impl Plain<i64>) -> String {
+    let count = count.plain();
     if count > COUNTED { format!("{}+", thousands(COUNTED)) } else { thousands(count) }
 }
 

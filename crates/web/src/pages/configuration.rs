@@ -2,6 +2,7 @@
 
 use crate::State;
 use crate::error::{Error, Result};
+use crate::extract::Form;
 use crate::page::{Flash, Page, redirect, respond};
 use crate::session::Visit;
 use access::Permission;
@@ -10,7 +11,6 @@ use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
-use axum_extra::extract::Form;
 use chrono::Duration;
 use queue::role::{self, ALIVE_SECS, Role};
 use queue::server::{self, Server};

@@ -1,14 +1,15 @@
 //! Compute → Containers → Nodes.
 
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::list::{List, Spec};
 use crate::page::{Page, respond};
 use crate::pages::provider_name;
 use crate::session::Visit;
-use crate::{State, keyset, show};
+use crate::{State, freshness, keyset, show};
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -19,7 +20,7 @@ pub fn routes() -> Router<State> {
 }
 
 static SPEC: Spec =
-    Spec { path: "/nodes", sorts: &["name", "os", "memory"], descending: false, filters: &[("provider", "Provider"), ("ready", "Ready"), ("image", "Image")] };
+    Spec { path: "/nodes", sorts: &["name", "os", "memory"], falling: &["memory"], filters: &[("provider", "Provider"), ("ready", "Ready"), ("image", "Image")] };
 
 #[derive(Debug)]
 struct Row {
@@ -51,14 +52,15 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     let ready = list.filter("ready").map(|ready| ready == "yes");
     let mut conn = state.pool.acquire().await?;
     let rows = keyset!(list, conn, Row, { "name" => "n.name", "TEXT"; "os" => "n.os_image", "TEXT"; "memory" => "n.memory_bytes", "BIGINT" }, "n.id",
-        r#"n.id, n.name, n.provider_id, v.name AS provider, n.ready, n.schedulable, n.os_image, n.runtime, n.cpu_millis, n.memory_bytes,
-           (SELECT COUNT(*) FROM pods WHERE node_id = n.id AND archived_at IS NULL) AS "pods!"
-           FROM nodes n JOIN providers v ON v.id = n.provider_id
+        r#"nodes n
            WHERE n.archived_at IS NULL
              AND ($4::TEXT IS NULL OR n.name ILIKE $4 OR n.os_image ILIKE $4)
              AND ($5::BIGINT IS NULL OR n.provider_id = $5)
              AND ($6::BOOLEAN IS NULL OR n.ready = $6)
-             AND ($7::BIGINT IS NULL OR EXISTS (SELECT FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.node_id = n.id AND c.image_id = $7 AND c.archived_at IS NULL))"#,
+             AND ($7::BIGINT IS NULL OR n.id = ANY(ARRAY(SELECT o.node_id FROM containers c JOIN pods o ON o.id = c.pod_id WHERE c.image_id = $7 AND c.archived_at IS NULL)))"#,
+        r#"n.name, n.provider_id, v.name AS provider, n.ready, n.schedulable, n.os_image, n.runtime, n.cpu_millis, n.memory_bytes,
+           (SELECT COUNT(*) FROM (SELECT FROM pods WHERE node_id = n.id AND archived_at IS NULL LIMIT 10001) o) AS "pods!"
+           FROM picked k JOIN nodes n ON n.id = k.id JOIN providers v ON v.id = n.provider_id"#,
         list.pattern(), list.filter_id("provider"), ready, list.filter_id("image")
     );
     let count = sqlx::query_scalar!(
@@ -68,7 +70,7 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
                    AND ($1::TEXT IS NULL OR n.name ILIKE $1 OR n.os_image ILIKE $1)
                    AND ($2::BIGINT IS NULL OR n.provider_id = $2)
                    AND ($3::BOOLEAN IS NULL OR n.ready = $3)
-                   AND ($4::BIGINT IS NULL OR EXISTS (SELECT FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.node_id = n.id AND c.image_id = $4 AND c.archived_at IS NULL))
+                   AND ($4::BIGINT IS NULL OR n.id = ANY(ARRAY(SELECT o.node_id FROM containers c JOIN pods o ON o.id = c.pod_id WHERE c.image_id = $4 AND c.archived_at IS NULL)))
                  LIMIT 10001) AS counted"#,
         list.pattern(),
         list.filter_id("provider"),
@@ -78,7 +80,8 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     .fetch_one(&mut *conn)
     .await?;
     provider_name(&mut conn, &mut list).await?;
-    respond(&visit, &ListPage { page: visit.page("nodes", "Nodes").live("pods"), list, rows, count: show::bounded(count) })
+    let fresh = freshness::read(&mut conn, list.filter_id("provider")).await?;
+    respond(&visit, &ListPage { page: visit.page("nodes", "Nodes").live("pods providers").fresh(fresh), list, rows, count: show::bounded(count) })
 }
 
 #[derive(Debug)]

@@ -1,18 +1,21 @@
 //! OpenSCAP results of an image: every rule with its result, and the standard HTML report in a sandboxed frame.
 
-use super::images::show_one::{Head, LayerEnd, layer_word, layers};
+use super::images::show_one::{Head, LayerEnd, blocked, layer_word, layers};
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::list::{List, Spec};
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::{State, keyset, show};
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
+use chrono::{DateTime, Utc};
 use scap::report::Identifier;
 use sqlx::PgConnection;
+use url::form_urlencoded;
 
 pub fn routes() -> Router<State> {
     Router::new().route("/images/{id}/openscap", get(list)).route("/images/{id}/openscap/report/{layer}", get(report))
@@ -20,8 +23,8 @@ pub fn routes() -> Router<State> {
 
 static SPEC: Spec = Spec {
     path: "/images",
-    sorts: &["severity", "title"],
-    descending: false,
+    sorts: &["result", "severity", "title"],
+    falling: &[],
     filters: &[("result", "Result"), ("severity", "Severity"), ("layer", "Content"), ("scan", "Scan")],
 };
 
@@ -59,6 +62,9 @@ struct ListPage {
     count: String,
     layers: Vec<LayerEnd>,
     scan: Option<i64>,
+    /// When that scan was, if it is not the newest.
+    of_past: Option<DateTime<Utc>>,
+    blocked: Option<String>,
 }
 
 async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
@@ -72,12 +78,28 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
     let rows = read(&mut conn, &mut list, scan.unwrap_or(-1)).await?;
     let count = count(&mut conn, &list, scan.unwrap_or(-1)).await?;
     let layers = layers(&mut conn, scan.unwrap_or(-1)).await?;
+    let of_past = past(&mut conn, &head, scan).await?;
+    let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
-        .page("images", format!("OpenSCAP results of {}", head.title()))
+        .page("images", title("results", &head, of_past, scan))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .live("inspections");
-    respond(&visit, &ListPage { page, head, tab: "openscap", list, rows, count: show::bounded(count), layers, scan })
+    respond(&visit, &ListPage { page, head, tab: "openscap", list, rows, count: show::bounded(count), layers, scan, of_past, blocked })
+}
+
+/// When `scan` was, if its results are not those that count now.
+async fn past(conn: &mut PgConnection, head: &Head, scan: Option<i64>) -> Result<Option<DateTime<Utc>>> {
+    if scan.is_none() || scan == head.scan_id {
+        return Ok(None);
+    }
+    Ok(sqlx::query_scalar!(r#"SELECT COALESCE(finished_at, requested_at) AS "at!" FROM scans WHERE id = $1"#, scan).fetch_optional(conn).await?)
+}
+
+/// The title of a page of results; an earlier scan is named with its day.
+fn title(what: &str, head: &Head, of_past: Option<DateTime<Utc>>, scan: Option<i64>) -> String {
+    let when = of_past.map(|at| format!(", scan {} of {}", scan.unwrap_or_default(), at.format("%Y-%m-%d"))).unwrap_or_default();
+    format!("OpenSCAP {what} of {}{when}", head.title())
 }
 
 /// `scan`, when it belongs to the image's digest.
@@ -90,17 +112,19 @@ pub(super) async fn of_image(conn: &mut PgConnection, head: &Head, scan: i64) ->
 
 async fn read(conn: &mut PgConnection, list: &mut List, scan: i64) -> Result<Vec<Row>> {
     Ok(keyset!(list, conn, Row, {
-        "severity" => "o.ordinal::BIGINT", "BIGINT";
+        "result" => "o.ordinal::BIGINT", "BIGINT";
+        "severity" => "COALESCE(ARRAY_POSITION(ARRAY['critical', 'high', 'medium', 'low'], o.severity), 5)", "INTEGER";
         "title" => "u.title", "TEXT";
     }, "o.ordinal::BIGINT",
-        r#"o.ordinal::BIGINT AS "id!", o.layer, o.outcome, o.severity, u.rule_id, u.title, u.description, u.rationale, u.fix,
-           u.identifiers AS "identifiers: sqlx::types::Json<Vec<Identifier>>", o.message
-           FROM rule_results o JOIN rules u ON u.id = o.rule_key
+        r#"rule_results o JOIN rules u ON u.id = o.rule_key
            WHERE o.scan_id = $4
              AND ($5::TEXT IS NULL OR u.title ILIKE $5 OR u.rule_id ILIKE $5 OR u.identifiers::TEXT ILIKE $5)
-             AND ($6::TEXT IS NULL OR o.outcome = $6)
+             AND ($6::TEXT IS NULL OR CASE o.outcome WHEN 'unknown' THEN 'error' WHEN 'fixed' THEN 'pass' ELSE o.outcome END = $6)
              AND ($7::TEXT IS NULL OR o.severity = $7)
              AND ($8::TEXT IS NULL OR o.layer = $8)"#,
+        r#"o.layer, o.outcome, o.severity, u.rule_id, u.title, u.description, u.rationale, u.fix,
+           u.identifiers AS "identifiers: sqlx::types::Json<Vec<Identifier>>", o.message
+           FROM picked k JOIN rule_results o ON o.scan_id = $4 AND o.ordinal = k.id JOIN rules u ON u.id = o.rule_key"#,
         scan, list.pattern(), list.filter("result"), list.filter("severity"), list.filter("layer")
     ))
 }
@@ -111,7 +135,7 @@ async fn count(conn: &mut PgConnection, list: &List, scan: i64) -> Result<i64> {
            FROM (SELECT FROM rule_results o JOIN rules u ON u.id = o.rule_key
                  WHERE o.scan_id = $1
                    AND ($2::TEXT IS NULL OR u.title ILIKE $2 OR u.rule_id ILIKE $2 OR u.identifiers::TEXT ILIKE $2)
-                   AND ($3::TEXT IS NULL OR o.outcome = $3)
+                   AND ($3::TEXT IS NULL OR CASE o.outcome WHEN 'unknown' THEN 'error' WHEN 'fixed' THEN 'pass' ELSE o.outcome END = $3)
                    AND ($4::TEXT IS NULL OR o.severity = $4)
                    AND ($5::TEXT IS NULL OR o.layer = $5)
                  LIMIT 10001) AS counted"#,
@@ -134,19 +158,28 @@ struct ReportPage {
     layer: LayerEnd,
     layers: Vec<LayerEnd>,
     scan: i64,
+    /// `?scan=…` for an earlier scan, else empty.
+    which: String,
 }
+
 
 async fn report(visit: Visit, extract::State(state): extract::State<State>, Path((id, layer)): Path<(i64, String)>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;
-    let scan = head.scan_id.ok_or(Error::NotFound("A report of this image"))?;
+    let asked = form_urlencoded::parse(visit.query.as_bytes()).find(|(key, _)| key == "scan").map(|(_, value)| value.into_owned());
+    let scan = match asked {
+        Some(scan) => of_image(&mut conn, &head, scan.parse().unwrap_or(-1)).await?,
+        None => head.scan_id.ok_or(Error::NotFound("A report of this image"))?,
+    };
+    let of_past = past(&mut conn, &head, Some(scan)).await?;
+    let which = if of_past.is_some() { format!("?scan={scan}") } else { String::new() };
     let mut layers = layers(&mut conn, scan).await?;
     let place = layers.iter().position(|end| end.layer == layer).ok_or(Error::NotFound("This report"))?;
     let layer = layers.remove(place);
     let page = visit
-        .page("images", format!("OpenSCAP HTML report of {}", head.title()))
+        .page("images", title("HTML report", &head, of_past, Some(scan)))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
-        .crumb("OpenSCAP Results", format!("/images/{id}/openscap"));
-    respond(&visit, &ReportPage { page, head, tab: "openscap", layer, layers, scan })
+        .crumb("OpenSCAP Results", format!("/images/{id}/openscap{which}"));
+    respond(&visit, &ReportPage { page, head, tab: "openscap", layer, layers, scan, which })
 }

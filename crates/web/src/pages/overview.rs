@@ -1,12 +1,12 @@
 //! Overview: what there is, how it is, what was done last; the help page; the theme.
 
 use crate::error::Result;
+use crate::extract::Form;
 use crate::page::{Page, THEME, local, respond};
 use crate::pages::containers::{Counts, count_all};
 use crate::session::Visit;
-use crate::{State, show};
+use crate::{State, freshness, show};
 use askama::Template;
-use axum::Form;
 use axum::Router;
 use axum::extract;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -39,32 +39,15 @@ struct Task {
     updated_at: DateTime<Utc>,
 }
 
-/// Failed rules over all images that run, by severity.
-#[derive(Debug)]
-struct Failures {
-    critical: i64,
-    high: i64,
-    medium: i64,
-    low: i64,
-    unknown: i64,
-}
-
-impl Failures {
-    /// Key, word and number of each severity, worst first.
-    fn rows(&self) -> [(&'static str, &'static str, i64); 5] {
-        [
-            ("critical", "Critical", self.critical),
-            ("high", "High", self.high),
-            ("medium", "Medium", self.medium),
-            ("low", "Low", self.low),
-            ("unknown", "Unknown", self.unknown),
-        ]
-    }
-
-    /// The largest number, for the bars; at least 1.
-    fn most(&self) -> i64 {
-        self.rows().into_iter().map(|(.., number)| number).fold(1, i64::max)
-    }
+/// Key, word and number of failed rules of each severity, worst first.
+fn failures(counts: &Counts) -> [(&'static str, &'static str, i64); 5] {
+    [
+        ("critical", "Critical", counts.failed_critical),
+        ("high", "High", counts.failed_high),
+        ("medium", "Medium", counts.failed_medium),
+        ("low", "Low", counts.failed_low),
+        ("unknown", "Unknown", counts.failed_unknown),
+    ]
 }
 
 #[derive(Debug)]
@@ -85,7 +68,9 @@ struct OverviewPage {
     counts: Counts,
     providers: Vec<Provider>,
     tasks: Vec<Task>,
-    failures: Failures,
+    failures: [(&'static str, &'static str, i64); 5],
+    /// The largest of these numbers, for the bars; at least 1.
+    most: i64,
     worst: Vec<Worst>,
 }
 
@@ -95,7 +80,7 @@ async fn overview(visit: Visit, extract::State(state): extract::State<State>) ->
     let providers = sqlx::query_as!(
         Provider,
         r#"SELECT id, name, status, status_message, refreshed_at,
-                  (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!"
+                  (SELECT COUNT(*) FROM (SELECT FROM container_images WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) i) AS "images!"
            FROM providers p
            ORDER BY status = 'ok', name
            LIMIT 10"#
@@ -112,29 +97,25 @@ async fn overview(visit: Visit, extract::State(state): extract::State<State>) ->
     )
     .fetch_all(&mut *conn)
     .await?;
-    let failures = sqlx::query_as!(
-        Failures,
-        r#"SELECT COALESCE(SUM(failed_critical), 0)::BIGINT AS "critical!", COALESCE(SUM(failed_high), 0)::BIGINT AS "high!",
-                  COALESCE(SUM(failed_medium), 0)::BIGINT AS "medium!", COALESCE(SUM(failed_low), 0)::BIGINT AS "low!",
-                  COALESCE(SUM(failed_unknown), 0)::BIGINT AS "unknown!"
-           FROM inspections
-           WHERE EXISTS (SELECT FROM container_images i WHERE i.digest = inspections.digest AND archived_at IS NULL)"#
-    )
-    .fetch_one(&mut *conn)
-    .await?;
     let worst = sqlx::query_as!(
         Worst,
-        "SELECT i.id, i.name, i.tag, i.digest, failed_critical AS critical, failed_high AS high, failed_medium AS medium
-         FROM container_images i JOIN inspections USING (digest)
-         WHERE i.archived_at IS NULL
-           AND failed_critical + failed_high > 0
-         ORDER BY failed_critical DESC, failed_high DESC, failed_medium DESC, i.name
-         LIMIT 6"
+        "SELECT i.id, i.name, i.tag, i.digest, n.failed_critical AS critical, n.failed_high AS high, n.failed_medium AS medium
+         FROM (SELECT id, name, tag, digest, found_rank
+               FROM container_images
+               WHERE archived_at IS NULL
+                 AND found_rank >= 1::BIGINT << 36
+               ORDER BY found_rank DESC, id DESC
+               LIMIT 6) i
+         JOIN inspections n USING (digest)
+         ORDER BY i.found_rank DESC, i.id DESC"
     )
     .fetch_all(&mut *conn)
     .await?;
-    let page = visit.page("overview", "Overview").live("tasks providers inspections container_images");
-    respond(&visit, &OverviewPage { page, counts, providers, tasks, failures, worst })
+    let fresh = freshness::read(&mut conn, None).await?;
+    let page = visit.page("overview", "Overview").live("tasks providers inspections container_images").fresh(fresh);
+    let failures = failures(&counts);
+    let most = failures.iter().map(|(.., number)| *number).fold(1, i64::max);
+    respond(&visit, &OverviewPage { page, counts, providers, tasks, failures, most, worst })
 }
 
 #[derive(Template)]

@@ -1,14 +1,15 @@
 //! The packages inside an image.
 
-use super::images::show_one::Head;
+use super::images::show_one::{Head, blocked};
 use crate::error::Result;
+use crate::extract::Path;
 use crate::list::{List, Spec};
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::{State, keyset, show};
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use sqlx::PgConnection;
@@ -17,7 +18,7 @@ pub fn routes() -> Router<State> {
     Router::new().route("/images/{id}/packages", get(list))
 }
 
-static SPEC: Spec = Spec { path: "/images", sorts: &["name"], descending: false, filters: &[("kind", "Kind")] };
+static SPEC: Spec = Spec { path: "/images", sorts: &["name"], falling: &[], filters: &[("kind", "Kind")] };
 
 #[derive(Debug)]
 struct Row {
@@ -43,6 +44,7 @@ struct ListPage {
     count: String,
     /// Why the package database could not be read; empty when it could.
     unreadable: String,
+    blocked: Option<String>,
 }
 
 async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
@@ -54,23 +56,25 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
     let count = count(&mut conn, &list, scan).await?;
     let unreadable =
         sqlx::query_scalar!("SELECT package_database ->> 'reason' FROM inspections WHERE digest = $1", head.digest).fetch_optional(&mut *conn).await?;
+    let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
         .page("images", format!("Packages of {}", head.title()))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .live("inspections");
-    respond(&visit, &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default() })
+    respond(&visit, &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), blocked })
 }
 
 async fn read(conn: &mut PgConnection, list: &mut List, scan: i64) -> Result<Vec<Row>> {
     Ok(keyset!(list, conn, Row, {
-        "name" => "k.ordinal::BIGINT", "BIGINT";
-    }, "k.ordinal::BIGINT",
-        r#"k.ordinal::BIGINT AS "id!", k.kind, k.name, k.version, k.architecture, k.source, k.vendor, k.summary
-           FROM packages k
-           WHERE k.scan_id = $4
-             AND ($5::TEXT IS NULL OR k.name ILIKE $5 OR k.version ILIKE $5 OR k.source ILIKE $5)
-             AND ($6::TEXT IS NULL OR k.kind = $6)"#,
+        "name" => "g.ordinal::BIGINT", "BIGINT";
+    }, "g.ordinal::BIGINT",
+        "packages g
+         WHERE g.scan_id = $4
+           AND ($5::TEXT IS NULL OR g.name ILIKE $5 OR g.version ILIKE $5 OR g.source ILIKE $5)
+           AND ($6::TEXT IS NULL OR g.kind = $6)",
+        "g.kind, g.name, g.version, g.architecture, g.source, g.vendor, g.summary
+         FROM picked k JOIN packages g ON g.scan_id = $4 AND g.ordinal = k.id",
         scan, list.pattern(), list.filter("kind")
     ))
 }

@@ -1,14 +1,15 @@
 //! Compute → Containers → Pods.
 
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::list::{List, Spec};
 use crate::page::{Page, respond};
 use crate::pages::provider_name;
 use crate::session::Visit;
-use crate::{State, keyset, show};
+use crate::{State, freshness, keyset, show};
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -22,7 +23,7 @@ pub fn routes() -> Router<State> {
 static SPEC: Spec = Spec {
     path: "/pods",
     sorts: &["name", "created", "phase"],
-    descending: false,
+    falling: &["created"],
     filters: &[("provider", "Provider"), ("project", "Project"), ("node", "Node"), ("image", "Image"), ("phase", "Phase")],
 };
 
@@ -56,34 +57,44 @@ struct ListPage {
 async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
     let mut list = List::new(&SPEC, &visit);
     let mut conn = state.pool.acquire().await?;
+    let projects = projects_found(&mut conn, &list).await?;
     let rows = keyset!(list, conn, Row, { "name" => "o.name", "TEXT"; "created" => "o.created_at", "TIMESTAMPTZ"; "phase" => "o.phase", "TEXT" }, "o.id",
-        r#"o.id, o.name, o.phase, o.ready, o.reason, o.project_id, p.name AS project, o.node_id, n.name AS "node?", o.provider_id, v.name AS provider, o.created_at,
-           (SELECT COUNT(*) FROM containers WHERE pod_id = o.id AND archived_at IS NULL) AS "containers!"
-           FROM pods o JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = o.provider_id LEFT JOIN nodes n ON n.id = o.node_id
+        r#"pods o
            WHERE o.archived_at IS NULL
-             AND ($4::TEXT IS NULL OR o.name ILIKE $4 OR p.name ILIKE $4)
+             AND ($4::TEXT IS NULL OR o.name ILIKE $4 OR o.project_id = ANY($10))
              AND ($5::BIGINT IS NULL OR o.provider_id = $5)
              AND ($6::BIGINT IS NULL OR o.project_id = $6)
              AND ($7::BIGINT IS NULL OR o.node_id = $7)
-             AND ($8::BIGINT IS NULL OR EXISTS (SELECT FROM containers WHERE pod_id = o.id AND image_id = $8 AND archived_at IS NULL))
+             AND ($8::BIGINT IS NULL OR o.id = ANY(ARRAY(SELECT pod_id FROM containers WHERE image_id = $8 AND archived_at IS NULL)))
              AND ($9::TEXT IS NULL OR o.phase = $9)"#,
-        list.pattern(), list.filter_id("provider"), list.filter_id("project"), list.filter_id("node"), list.filter_id("image"), list.filter("phase")
+        r#"o.name, o.phase, o.ready, o.reason, o.project_id, p.name AS project, o.node_id, n.name AS "node?", o.provider_id, v.name AS provider, o.created_at,
+           (SELECT COUNT(*) FROM containers WHERE pod_id = o.id AND archived_at IS NULL) AS "containers!"
+           FROM picked k
+           JOIN pods o ON o.id = k.id JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = o.provider_id LEFT JOIN nodes n ON n.id = o.node_id"#,
+        list.pattern(), list.filter_id("provider"), list.filter_id("project"), list.filter_id("node"), list.filter_id("image"), list.filter("phase"), &projects
     );
-    let count = count(&mut conn, &list).await?;
+    let count = count(&mut conn, &list, &projects).await?;
     name_chips(&mut conn, &mut list).await?;
-    respond(&visit, &ListPage { page: visit.page("pods", "Pods").live("pods"), list, rows, count: show::bounded(count) })
+    let fresh = freshness::read(&mut conn, list.filter_id("provider")).await?;
+    respond(&visit, &ListPage { page: visit.page("pods", "Pods").live("pods providers").fresh(fresh), list, rows, count: show::bounded(count) })
 }
 
-async fn count(conn: &mut PgConnection, list: &List) -> Result<i64> {
+/// Projects whose name the search text finds. They are looked up first: the planner weighs known ids, not a condition on another table.
+async fn projects_found(conn: &mut PgConnection, list: &List) -> Result<Vec<i64>> {
+    let Some(pattern) = list.pattern() else { return Ok(Vec::new()) };
+    Ok(sqlx::query_scalar!("SELECT id FROM projects WHERE archived_at IS NULL AND name ILIKE $1", pattern).fetch_all(conn).await?)
+}
+
+async fn count(conn: &mut PgConnection, list: &List, projects: &[i64]) -> Result<i64> {
     Ok(sqlx::query_scalar!(
         r#"SELECT COUNT(*) AS "count!"
-           FROM (SELECT FROM pods o JOIN projects p ON p.id = o.project_id
+           FROM (SELECT FROM pods o
                  WHERE o.archived_at IS NULL
-                   AND ($1::TEXT IS NULL OR o.name ILIKE $1 OR p.name ILIKE $1)
+                   AND ($1::TEXT IS NULL OR o.name ILIKE $1 OR o.project_id = ANY($7))
                    AND ($2::BIGINT IS NULL OR o.provider_id = $2)
                    AND ($3::BIGINT IS NULL OR o.project_id = $3)
                    AND ($4::BIGINT IS NULL OR o.node_id = $4)
-                   AND ($5::BIGINT IS NULL OR EXISTS (SELECT FROM containers WHERE pod_id = o.id AND image_id = $5 AND archived_at IS NULL))
+                   AND ($5::BIGINT IS NULL OR o.id = ANY(ARRAY(SELECT pod_id FROM containers WHERE image_id = $5 AND archived_at IS NULL)))
                    AND ($6::TEXT IS NULL OR o.phase = $6)
                  LIMIT 10001) AS counted"#,
         list.pattern(),
@@ -91,7 +102,8 @@ async fn count(conn: &mut PgConnection, list: &List) -> Result<i64> {
         list.filter_id("project"),
         list.filter_id("node"),
         list.filter_id("image"),
-        list.filter("phase")
+        list.filter("phase"),
+        projects
     )
     .fetch_one(conn)
     .await?)
@@ -144,6 +156,8 @@ struct Pod {
     provider_id: i64,
     provider: String,
     images: i64,
+    /// Containers of it that are there, as the list of containers counts them.
+    running: i64,
 }
 
 #[derive(Debug)]
@@ -174,7 +188,8 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
         r#"SELECT o.id, o.name, o.phase, o.ready, o.reason, o.message, o.restart_policy, o.dns_policy, o.service_account, o.address, o.owner_kind, o.owner_name,
                   o.labels, o.annotations, o.conditions, o.created_at, o.archived_at, o.project_id, p.name AS project, o.node_id, n.name AS "node?",
                   o.provider_id, v.name AS provider,
-                  (SELECT COUNT(DISTINCT image_id) FROM containers WHERE pod_id = o.id) AS "images!"
+                  (SELECT COUNT(DISTINCT image_id) FROM containers WHERE pod_id = o.id AND archived_at IS NULL) AS "images!",
+                  (SELECT COUNT(*) FROM containers WHERE pod_id = o.id AND archived_at IS NULL) AS "running!"
            FROM pods o JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = o.provider_id LEFT JOIN nodes n ON n.id = o.node_id
            WHERE o.id = $1"#,
         id

@@ -1,14 +1,15 @@
 //! Compute → Containers → Projects: namespaces of Kubernetes, projects of OpenShift.
 
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::list::{List, Spec};
 use crate::page::{Page, respond};
 use crate::pages::provider_name;
 use crate::session::Visit;
-use crate::{State, keyset, show};
+use crate::{State, freshness, keyset, show};
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -18,7 +19,7 @@ pub fn routes() -> Router<State> {
     Router::new().route("/projects", get(list)).route("/projects/{id}", get(show_one))
 }
 
-static SPEC: Spec = Spec { path: "/projects", sorts: &["name", "created"], descending: false, filters: &[("provider", "Provider"), ("image", "Image")] };
+static SPEC: Spec = Spec { path: "/projects", sorts: &["name", "created"], falling: &["created"], filters: &[("provider", "Provider"), ("image", "Image")] };
 
 #[derive(Debug)]
 struct Row {
@@ -48,15 +49,19 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     let mut list = List::new(&SPEC, &visit);
     let mut conn = state.pool.acquire().await?;
     let rows = keyset!(list, conn, Row, { "name" => "p.name", "TEXT"; "created" => "p.created_at", "TIMESTAMPTZ" }, "p.id",
-        r#"p.id, p.name, p.display_name, p.phase, p.provider_id, v.name AS provider, p.created_at,
-           (SELECT COUNT(*) FROM pods WHERE project_id = p.id AND archived_at IS NULL) AS "pods!",
-           (SELECT COUNT(*) FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.project_id = p.id AND o.archived_at IS NULL AND c.archived_at IS NULL) AS "containers!",
-           (SELECT COUNT(DISTINCT c.image_id) FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.project_id = p.id AND o.archived_at IS NULL AND c.archived_at IS NULL) AS "images!"
-           FROM projects p JOIN providers v ON v.id = p.provider_id
+        r#"projects p
            WHERE p.archived_at IS NULL
              AND ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.display_name ILIKE $4)
              AND ($5::BIGINT IS NULL OR p.provider_id = $5)
-             AND ($6::BIGINT IS NULL OR EXISTS (SELECT FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.project_id = p.id AND c.image_id = $6 AND c.archived_at IS NULL))"#,
+             AND ($6::BIGINT IS NULL OR p.id = ANY(ARRAY(SELECT o.project_id FROM containers c JOIN pods o ON o.id = c.pod_id WHERE c.image_id = $6 AND c.archived_at IS NULL)))"#,
+        r#"p.name, p.display_name, p.phase, p.provider_id, v.name AS provider, p.created_at,
+           (SELECT COUNT(*) FROM (SELECT FROM pods WHERE project_id = p.id AND archived_at IS NULL LIMIT 10001) o) AS "pods!",
+           used.containers AS "containers!", used.images AS "images!"
+           FROM picked k JOIN projects p ON p.id = k.id JOIN providers v ON v.id = p.provider_id
+           CROSS JOIN LATERAL (
+               SELECT COUNT(*) AS containers, COUNT(DISTINCT c.image_id) AS images
+               FROM (SELECT c.image_id FROM pods o JOIN containers c ON c.pod_id = o.id
+                     WHERE o.project_id = p.id AND o.archived_at IS NULL AND c.archived_at IS NULL LIMIT 10001) c) AS used"#,
         list.pattern(), list.filter_id("provider"), list.filter_id("image")
     );
     let count = sqlx::query_scalar!(
@@ -65,7 +70,7 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
                  WHERE p.archived_at IS NULL
                    AND ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.display_name ILIKE $1)
                    AND ($2::BIGINT IS NULL OR p.provider_id = $2)
-                   AND ($3::BIGINT IS NULL OR EXISTS (SELECT FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.project_id = p.id AND c.image_id = $3 AND c.archived_at IS NULL))
+                   AND ($3::BIGINT IS NULL OR p.id = ANY(ARRAY(SELECT o.project_id FROM containers c JOIN pods o ON o.id = c.pod_id WHERE c.image_id = $3 AND c.archived_at IS NULL)))
                  LIMIT 10001) AS counted"#,
         list.pattern(),
         list.filter_id("provider"),
@@ -74,7 +79,8 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     .fetch_one(&mut *conn)
     .await?;
     provider_name(&mut conn, &mut list).await?;
-    respond(&visit, &ListPage { page: visit.page("projects", "Projects").live("pods"), list, rows, count: show::bounded(count) })
+    let fresh = freshness::read(&mut conn, list.filter_id("provider")).await?;
+    respond(&visit, &ListPage { page: visit.page("projects", "Projects").live("pods providers").fresh(fresh), list, rows, count: show::bounded(count) })
 }
 
 #[derive(Debug)]

@@ -3,17 +3,17 @@
 mod form;
 
 use crate::error::{Error, Result};
+use crate::extract::{Form, Path};
 use crate::list::{List, Spec};
-use crate::page::{Flash, Page, redirect, respond};
+use crate::page::{Flash, Page, local, redirect, respond};
 use crate::session::Visit;
-use crate::{State, keyset, show};
+use crate::{State, freshness, keyset, show};
 use access::Permission;
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_extra::extract::Form;
 use chrono::{DateTime, Utc};
 use model::ids::ProviderId;
 use serde::Deserialize;
@@ -31,7 +31,19 @@ pub fn routes() -> Router<State> {
         .route("/providers/{id}/delete", get(confirm_delete).post(delete))
 }
 
-static SPEC: Spec = Spec { path: "/providers", sorts: &["name", "status", "refreshed"], descending: false, filters: &[("kind", "Type"), ("status", "Status")] };
+static SPEC: Spec = Spec { path: "/providers", sorts: &["name", "status", "refreshed"], falling: &["refreshed"], filters: &[("kind", "Type"), ("status", "Status")] };
+
+/// The statuses of a provider, as `providers.status` spells them, with the words of `label::provider`.
+pub(crate) const STATUSES: [(&str, &str); 8] = [
+    ("ok", "Connected"),
+    ("unknown", "Not yet connected"),
+    ("unreachable", "Unreachable"),
+    ("wrong_address", "Wrong address"),
+    ("tls", "TLS problem"),
+    ("login", "Login refused"),
+    ("permissions", "Permissions missing"),
+    ("error", "Error"),
+];
 
 #[derive(Debug)]
 struct Row {
@@ -55,6 +67,9 @@ struct ListPage {
     list: List,
     rows: Vec<Row>,
     count: String,
+    /// Why the user may not refresh, and not add.
+    refresh: Option<String>,
+    add: Option<String>,
 }
 
 async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
@@ -62,8 +77,12 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     let mut conn = state.pool.acquire().await?;
     let rows = read(&mut conn, &mut list).await?;
     let count = count(&mut conn, &list).await?;
-    let page = visit.page("providers", "Container Providers").live("providers");
-    respond(&visit, &ListPage { page, list, rows, count: show::bounded(count) })
+    if let Some((_, words)) = STATUSES.iter().find(|(key, _)| list.filter("status") == Some(key)) {
+        list.name_chip("status", *words);
+    }
+    let page = visit.page("providers", "Container Providers").live("providers").fresh(freshness::read(&mut conn, None).await?);
+    let (refresh, add) = (page.denied(Permission::ScanImages), page.denied(Permission::ManageProviders));
+    respond(&visit, &ListPage { page, list, rows, count: show::bounded(count), refresh, add })
 }
 
 async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
@@ -72,14 +91,15 @@ async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
         "status" => "p.status", "TEXT";
         "refreshed" => "COALESCE(p.refreshed_at, 'epoch')", "TIMESTAMPTZ";
     }, "p.id",
-        r#"p.id, p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END AS "status!", p.status_message, p.refreshed_at,
-           (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
-           (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL) AS "pods!",
-           (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!"
-           FROM providers p
+        r#"providers p
            WHERE ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.endpoint ILIKE $4)
              AND ($5::TEXT IS NULL OR p.kind = $5)
              AND ($6::TEXT IS NULL OR p.status = $6)"#,
+        r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END AS "status!", p.status_message, p.refreshed_at,
+           (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
+           (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
+           (SELECT COUNT(*) FROM (SELECT FROM container_images WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "images!"
+           FROM picked k JOIN providers p ON p.id = k.id"#,
         list.pattern(), list.filter("kind"), list.filter("status")
     ))
 }
@@ -155,13 +175,17 @@ impl Provider {
 struct ShowPage {
     page: Page,
     provider: Provider,
+    /// Why the user may not refresh, and not change it.
+    refresh: Option<String>,
+    change: Option<String>,
 }
 
 async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let provider = get_provider(&mut conn, id).await?;
     let page = visit.page("providers", &provider.name).crumb("Container Providers", "/providers").live("providers inspections");
-    respond(&visit, &ShowPage { page, provider })
+    let (refresh, change) = (page.denied(Permission::ScanImages), page.denied(Permission::ManageProviders));
+    respond(&visit, &ShowPage { page, provider, refresh, change })
 }
 
 async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
@@ -170,19 +194,20 @@ async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
         r#"SELECT p.id, name, kind, endpoint, api_version, CASE WHEN removing_at IS NULL THEN status ELSE 'removing' END AS "status!", status_message, checked_at, removing_at,
                   refresh_started_at, refreshed_at, refresh_millis, refresh_error,
                   seen_at, created_at,
-                  (SELECT COUNT(*) FROM projects WHERE provider_id = p.id AND archived_at IS NULL) AS "projects!",
-                  (SELECT COUNT(*) FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "nodes!",
-                  (SELECT COUNT(*) FROM pods WHERE provider_id = p.id AND archived_at IS NULL) AS "pods!",
-                  (SELECT COUNT(*) FROM containers WHERE provider_id = p.id AND archived_at IS NULL) AS "containers!",
-                  (SELECT COUNT(*) FROM image_registries WHERE provider_id = p.id) AS "registries!",
-                  (SELECT COUNT(*) FROM container_images WHERE provider_id = p.id AND archived_at IS NULL) AS "images!",
-                  (SELECT COUNT(*) FROM container_images i JOIN inspections USING (digest) WHERE i.provider_id = p.id AND archived_at IS NULL) AS "images_inspected!",
-                  (SELECT COUNT(*) FROM container_images i JOIN inspections USING (digest)
-                   WHERE i.provider_id = p.id AND archived_at IS NULL AND failed_critical + failed_high > 0) AS "images_failing!",
+                  (SELECT COUNT(*) FROM (SELECT FROM projects WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "projects!",
+                  (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
+                  (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
+                  (SELECT COUNT(*) FROM (SELECT FROM containers WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "containers!",
+                  (SELECT COUNT(*) FROM (SELECT FROM image_registries WHERE provider_id = p.id LIMIT 10001) c) AS "registries!",
+                  of.images AS "images!", of.inspected AS "images_inspected!", of.failing AS "images_failing!",
                   (SELECT COALESCE(SUM(cpu_millis), 0)::BIGINT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "cpu_millis!",
                   (SELECT COALESCE(SUM(memory_bytes), 0)::BIGINT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL) AS "memory_bytes!",
                   (SELECT id FROM tasks WHERE kind = 'provider_refresh' AND provider_id = p.id ORDER BY created_at DESC LIMIT 1) AS task
            FROM providers p
+           CROSS JOIN LATERAL (
+               SELECT COUNT(*) AS images, COUNT(*) FILTER (WHERE found_rank >= 0) AS inspected, COUNT(*) FILTER (WHERE found_rank >= 1::BIGINT << 36) AS failing
+               FROM container_images
+               WHERE provider_id = p.id AND archived_at IS NULL) AS of
            WHERE p.id = $1"#,
         id
     )
@@ -199,6 +224,9 @@ struct Selected {
     all: Option<String>,
     #[serde(default)]
     query: String,
+    /// The list's address.
+    #[serde(default)]
+    back: String,
 }
 
 async fn refresh_selected(visit: Visit, extract::State(state): extract::State<State>, Form(selected): Form<Selected>) -> Result<Response> {
@@ -226,10 +254,10 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
     }
     tx.commit().await?;
     if ids.is_empty() {
-        return Ok(redirect("/providers", Flash::warning("No provider was selected: tick the providers to refresh first.")));
+        return Ok(redirect(local(&selected.back), Flash::warning("No provider was selected: tick the providers to refresh first.")));
     }
     let flash = Flash::success(format!("Refresh of {} requested.", if ids.len() == 1 { "1 provider".to_owned() } else { format!("{} providers", ids.len()) }));
-    Ok(redirect("/providers", flash.link("Follow it under My Tasks", "/tasks?tab=my")))
+    Ok(redirect(local(&selected.back), flash.link("Follow it under My Tasks", "/tasks?tab=my")))
 }
 
 async fn refresh(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {

@@ -1,8 +1,9 @@
 //! The scan history of an image, one scan, and its documents.
 
-use super::images::show_one::{Head, LayerEnd, PastScan, alert_kind, history, layers};
+use super::images::show_one::{Head, LayerEnd, PastScan, alert_kind, blocked, history, layers};
 use super::openscap::of_image;
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::{State, show, unpack};
@@ -10,7 +11,7 @@ use anyhow::Context;
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -37,18 +38,23 @@ struct ListPage {
     head: Head,
     tab: &'static str,
     scans: Vec<PastScan>,
+    count: String,
+    blocked: Option<String>,
 }
 
 async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;
     let scans = history(&mut conn, &head.digest, HISTORY).await?;
+    let of_digest = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM (SELECT FROM scans WHERE digest = $1 LIMIT 10001) AS counted"#, head.digest);
+    let count = show::bounded(of_digest.fetch_one(&mut *conn).await?);
+    let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
         .page("images", format!("Scans of {}", head.title()))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .live("scans");
-    respond(&visit, &ListPage { page, head, tab: "scans", scans })
+    respond(&visit, &ListPage { page, head, tab: "scans", scans, count, blocked })
 }
 
 #[derive(Debug)]

@@ -3,17 +3,17 @@
 mod show_one;
 
 use crate::error::{Error, Result};
+use crate::extract::{Form, Path};
 use crate::list::{List, Spec};
-use crate::page::{Flash, Page, redirect, respond};
+use crate::page::{Flash, Page, local, redirect, respond};
 use crate::session::Visit;
 use crate::{State, keyset, show};
 use access::Permission;
 use askama::Template;
 use axum::Router;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum_extra::extract::Form;
 use chrono::{DateTime, Duration, Utc};
 use model::ids::{ProviderId, TaskId};
 use queue::task::{TaskKind, TaskState};
@@ -32,7 +32,7 @@ pub fn routes() -> Router<State> {
 static SPEC: Spec = Spec {
     path: "/tasks",
     sorts: &["created", "updated", "name"],
-    descending: true,
+    falling: &["created", "updated"],
     filters: &[("tab", "Tab"), ("state", "State"), ("status", "Status"), ("user", "User"), ("period", "Period"), ("kind", "Kind"), ("parent", "Part of")],
 };
 
@@ -52,6 +52,7 @@ struct Row {
     children_total: i32,
     children_finished: i32,
     created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
     updated_at: DateTime<Utc>,
 }
 
@@ -85,6 +86,8 @@ struct ListPage {
     count: String,
     all: bool,
     users: Vec<String>,
+    /// Why the user may not cancel.
+    denied: Option<String>,
 }
 
 async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
@@ -100,13 +103,13 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     let users = if is_all(&list) { sqlx::query_scalar!("SELECT userid FROM users ORDER BY userid LIMIT 50").fetch_all(&mut *conn).await? } else { Vec::new() };
     let all = is_all(&list);
     let page = visit.page("tasks", if all { "All VM and Container Analysis Tasks" } else { "My Tasks" }).live("tasks");
-    respond(&visit, &ListPage { page, list, rows, count: show::bounded(count), all, users })
+    let denied = page.denied(Permission::ManageTasks);
+    respond(&visit, &ListPage { page, list, rows, count: show::bounded(count), all, users, denied })
 }
 
 async fn read(conn: &mut PgConnection, list: &mut List, wanted: &Wanted) -> Result<Vec<Row>> {
     Ok(keyset!(list, conn, Row, { "created" => "t.created_at", "TIMESTAMPTZ"; "updated" => "t.updated_at", "TIMESTAMPTZ"; "name" => "t.name", "TEXT" }, "t.id",
-        r#"t.id, t.name, t.state, COALESCE(t.status, '') AS "status!", t.message, t.progress, t.userid, t.children_total, t.children_finished, t.created_at, t.updated_at
-           FROM tasks t
+        r#"tasks t
            WHERE ($4::TEXT IS NULL OR t.name ILIKE $4 OR t.message ILIKE $4)
              AND ($5::TEXT IS NULL OR t.state = $5)
              AND ($6::TEXT IS NULL OR t.status = $6)
@@ -115,6 +118,9 @@ async fn read(conn: &mut PgConnection, list: &mut List, wanted: &Wanted) -> Resu
              AND ($9::TEXT IS NULL OR t.kind = $9)
              AND ($10::BIGINT IS NULL OR t.parent_id = $10)
              AND ($11 OR t.parent_id IS NULL)"#,
+        r#"t.name, t.state, COALESCE(t.status, '') AS "status!", t.message, t.progress, t.userid, t.children_total, t.children_finished,
+           t.created_at, t.started_at, t.updated_at
+           FROM picked k JOIN tasks t ON t.id = k.id"#,
         list.pattern(), list.filter("state"), list.filter("status"), wanted.user, wanted.since, list.filter("kind"), list.filter_id("parent"), wanted.parts
     ))
 }
@@ -152,6 +158,9 @@ struct Selected {
     all: Option<String>,
     #[serde(default)]
     query: String,
+    /// The list's address.
+    #[serde(default)]
+    back: String,
 }
 
 async fn cancel_selected(visit: Visit, extract::State(state): extract::State<State>, Form(selected): Form<Selected>) -> Result<Response> {
@@ -187,13 +196,12 @@ async fn cancel_selected(visit: Visit, extract::State(state): extract::State<Sta
     .await?;
     let asked = queue::task::request_cancel(&mut tx, &state.clock, &ids).await?;
     tx.commit().await?;
-    let back = if is_all(&list) { "/tasks?tab=all" } else { "/tasks?tab=my" };
     let flash = if asked == 0 {
         Flash::warning("Nothing to cancel: none of the selected tasks was open.")
     } else {
         Flash::success(format!("Cancellation of {asked} {} requested.", plural(asked)))
     };
-    Ok(redirect(back, flash))
+    Ok(redirect(local(&selected.back), flash))
 }
 
 fn plural(count: u64) -> &'static str {

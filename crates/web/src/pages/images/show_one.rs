@@ -3,11 +3,13 @@
 use super::no_server;
 use crate::State;
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::show;
+use access::Permission;
 use askama::Template;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use scap::report::ImageConfig;
@@ -61,6 +63,17 @@ impl Head {
         .await?;
         head.ok_or(Error::NotFound("This image"))
     }
+}
+
+/// Why the user cannot have this image analysed now; `None`: it can be asked for.
+pub async fn blocked(conn: &mut PgConnection, state: &State, visit: &Visit, head: &Head) -> Result<Option<String>> {
+    if head.archived_at.is_some() {
+        return Ok(Some("It is gone from the cluster".to_owned()));
+    }
+    if let Some(denied) = visit.page("", "").denied(Permission::ScanImages) {
+        return Ok(Some(denied));
+    }
+    Ok(no_server(conn, state).await?.map(str::to_owned))
 }
 
 /// What the last analysis with a report found.
@@ -279,7 +292,7 @@ struct ShowPage {
     layers: Vec<LayerEnd>,
     scans: Vec<PastScan>,
     used: Used,
-    scannable: Option<&'static str>,
+    blocked: Option<String>,
 }
 
 pub(super) async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
@@ -292,7 +305,7 @@ pub(super) async fn show_one(visit: Visit, extract::State(state): extract::State
     };
     let scans = history(&mut conn, &head.digest, 5).await?;
     let used = used(&mut conn, &head).await?;
-    let scannable = no_server(&mut conn, &state).await?;
+    let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit.page("images", head.title()).crumb("Container Images", "/images").live("inspections scans container_images");
-    respond(&visit, &ShowPage { page, head, tab: "summary", inspection, layers, scans, used, scannable })
+    respond(&visit, &ShowPage { page, head, tab: "summary", inspection, layers, scans, used, blocked })
 }

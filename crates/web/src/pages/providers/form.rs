@@ -2,11 +2,12 @@
 
 use crate::State;
 use crate::error::{Error, Result};
+use crate::extract::{Path, Upload};
 use crate::page::{Flash, Page, redirect, respond};
 use crate::session::Visit;
 use access::Permission;
 use askama::Template;
-use axum::extract::{self, Multipart, Path};
+use axum::extract;
 use axum::response::Response;
 use inventory::provider::{self, NewProvider, SaveError};
 use inventory::{ConnectError, Connection, Kind, Validated};
@@ -29,11 +30,9 @@ struct Typed {
 }
 
 impl Typed {
-    async fn read(mut form: Multipart) -> Result<Self> {
+    async fn read(mut form: Upload) -> Result<Self> {
         let mut typed = Self { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Self::default() };
-        while let Some(field) = form.next_field().await? {
-            let name = field.name().unwrap_or_default().to_owned();
-            let text = String::from_utf8(field.bytes().await?.to_vec()).map_err(|_| Error::BadRequest("A field holds what is not text.".to_owned()))?;
+        while let Some((name, text)) = form.next().await? {
             match name.as_str() {
                 "name" => typed.name = text.trim().to_owned(),
                 "kind" => typed.kind = text,
@@ -109,7 +108,7 @@ pub async fn new(visit: Visit) -> Result<Response> {
     form_page(&visit, None, Typed { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Typed::default() }, Check::NotYet)
 }
 
-pub async fn create(visit: Visit, extract::State(state): extract::State<State>, form: Multipart) -> Result<Response> {
+pub async fn create(visit: Visit, extract::State(state): extract::State<State>, form: Upload) -> Result<Response> {
     visit.must(Permission::ManageProviders)?;
     let typed = Typed::read(form).await?;
     let kind = typed.kind()?;
@@ -171,7 +170,7 @@ pub async fn edit(visit: Visit, extract::State(state): extract::State<State>, Pa
     form_page(&visit, Some((stored.id, &stored.name)), typed, Check::NotYet)
 }
 
-pub async fn update(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>, form: Multipart) -> Result<Response> {
+pub async fn update(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>, form: Upload) -> Result<Response> {
     visit.must(Permission::ManageProviders)?;
     let stored = stored(&state, id).await?;
     let here = Some((stored.id, stored.name.as_str()));

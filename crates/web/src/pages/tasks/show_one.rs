@@ -2,11 +2,13 @@
 
 use crate::State;
 use crate::error::{Error, Result};
+use crate::extract::Path;
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::show;
+use access::Permission;
 use askama::Template;
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use model::ids::TaskId;
@@ -88,6 +90,8 @@ struct ShowPage {
     scan: Option<Scan>,
     /// The page of what the task is about, when that is still there.
     target: Option<String>,
+    /// Why the user may not cancel or retry.
+    denied: Option<String>,
 }
 
 impl ShowPage {
@@ -123,6 +127,7 @@ pub async fn show_one(visit: Visit, extract::State(state): extract::State<State>
         page = page.crumb(name, format!("/tasks/{parent}"));
     }
     let view = ShowPage {
+        denied: page.denied(Permission::ManageTasks),
         page,
         state: task.state.as_str(),
         status: task.status.map_or("", TaskStatus::as_str),
@@ -140,10 +145,19 @@ pub async fn show_one(visit: Visit, extract::State(state): extract::State<State>
 async fn children(conn: &mut PgConnection, id: i64) -> Result<Vec<Child>> {
     Ok(sqlx::query_as!(
         Child,
-        r#"SELECT id, name, state, COALESCE(status, '') AS "status!", message, progress, updated_at
-           FROM tasks
-           WHERE parent_id = $1
-           ORDER BY CASE WHEN state = 'active' THEN 0 WHEN status = 'error' THEN 1 WHEN state = 'waiting' THEN 2 WHEN state = 'queued' THEN 3 WHEN status = 'warn' THEN 4 ELSE 5 END, id
+        r#"SELECT t.id AS "id!", t.name AS "name!", t.state AS "state!", COALESCE(t.status, '') AS "status!", t.message AS "message!",
+                  t.progress AS "progress!", t.updated_at AS "updated_at!"
+           FROM (VALUES (0, 'active', ''), (1, 'finished', 'error'), (2, 'waiting', ''), (3, 'queued', ''), (4, 'finished', 'warn'),
+                        (5, 'finished', 'cancelled'), (5, 'finished', 'ok')) AS groups (place, state, status)
+           CROSS JOIN LATERAL (
+               SELECT id, name, state, status, message, progress, updated_at
+               FROM tasks
+               WHERE parent_id = $1
+                 AND state = groups.state
+                 AND COALESCE(status, '') = groups.status
+               ORDER BY id
+               LIMIT $2) AS t
+           ORDER BY groups.place, t.id
            LIMIT $2"#,
         id,
         CHILDREN

@@ -1,0 +1,61 @@
+//! What pages take from a request, refused with a page of ours instead of a line of text.
+
+use crate::error::{Error, Result};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+/// The parts of the address. What cannot be one of them (letters for a number) is an address where nothing is.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(path)| Self(path)).map_err(|_| Error::NotFound("This page"))
+    }
+}
+
+/// A form; a field may occur many times.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let form = axum_extra::extract::Form::from_request(request, state).await;
+        form.map(|axum_extra::extract::Form(form)| Self(form)).map_err(|_| Error::BadRequest("A field of the form is missing or holds what it cannot.".to_owned()))
+    }
+}
+
+/// A form with files.
+pub struct Upload(axum::extract::Multipart);
+
+impl<S: Send + Sync> FromRequest<S> for Upload {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        axum::extract::Multipart::from_request(request, state).await.map(Self).map_err(|_| broken())
+    }
+}
+
+impl Upload {
+    /// The next field's name and text; `None` after the last one.
+    ///
+    /// # Errors
+    /// `BadRequest`: the form was cut off, or the field is not text.
+    pub async fn next(&mut self) -> Result<Option<(String, String)>> {
+        let Some(field) = self.0.next_field().await.map_err(|_| broken())? else { return Ok(None) };
+        let name = field.name().unwrap_or_default().to_owned();
+        let bytes = field.bytes().await.map_err(|_| broken())?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::BadRequest("A field holds what is not text.".to_owned()))?;
+        Ok(Some((name, text)))
+    }
+}
+
+fn broken() -> Error {
+    Error::BadRequest("The form came damaged or is larger than 2 MiB.".to_owned())
+}
