@@ -55,15 +55,7 @@ wait_for() { # SECONDS WHAT COMMAND...
 
 answers() { timeout 2 bash -c "</dev/tcp/$gw/$1"; } # PORT of the host's address in this cluster
 
-shims() { # containerd's helpers of this cluster; they outlive containerd
-  local file
-  for file in /proc/[0-9]*/cmdline; do
-    if { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -qE "^[^ ]*containerd-shim.* $run/"; then
-      file=${file#/proc/}
-      echo "${file%/cmdline}"
-    fi
-  done
-}
+shims() { pgrep -f "^[^ ]*containerd-shim.* $run/" || true; } # containerd's helpers of this cluster; they outlive containerd
 
 pod_processes() { # whatever runs in a cgroup of our nodes
   local cgroup
