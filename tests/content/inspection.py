@@ -14,6 +14,7 @@ STREAMS = "usr/share/tidewaiter/ssg"
 RUN = """
 mount -t tmpfs tmpfs "$1/tmp"
 mount --rbind /dev "$1/dev"
+mount --rbind /proc "$1/proc"
 mount --bind "$2" "$1/mnt"
 inspector=$1; shift 2
 cd "$inspector"
