@@ -27,7 +27,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let form = axum_extra::extract::Form::from_request(request, state).await;
-        form.map(|axum_extra::extract::Form(form)| Self(form)).map_err(|_| Error::BadRequest("A field of the form is missing or holds what it cannot.".to_owned()))
+        form.map(|axum_extra::extract::Form(form)| Self(form))
+            .map_err(|_| Error::BadRequest("A field of the form is missing or holds what it cannot.".to_owned()))
     }
 }
 

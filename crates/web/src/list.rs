@@ -3,6 +3,7 @@
 //! A page describes its list in a [`Spec`], makes a [`List`] from the address, and reads one page of rows with [`keyset!`](crate::keyset).
 
 use crate::session::Visit;
+use crate::show::COUNTED;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
@@ -53,6 +54,8 @@ pub struct List {
     filters: Vec<(&'static str, String)>,
     spec: &'static Spec,
     cursor: Option<Cursor>,
+    /// Search and filters leave few rows: they are all read and sorted, instead of walking along the order until a page is full.
+    sorts_found: bool,
 }
 
 /// The edge of a page: rows after (or before) this one.
@@ -94,6 +97,7 @@ impl List {
             filters: spec.filters.iter().filter_map(|(key, _)| said(key).map(|value| (*key, value.to_owned()))).collect(),
             spec,
             cursor: cursor.and_then(|(text, backward)| Cursor::decode(text, backward)),
+            sorts_found: false,
         };
         list.chips = list.filters.iter().map(|(key, value)| list.make_chip(key, value)).collect();
         if !list.q.is_empty() {
@@ -243,9 +247,15 @@ impl List {
         self.cursor.is_some()
     }
 
-    /// One row more than a page, to know whether there is a next one.
+    /// Says how many rows match, at most one over [`COUNTED`]. They often stand together in the order, e.g. by name: walking along it to the first one
+    /// may be long, which the planner does not know.
+    pub fn found(&mut self, count: i64) {
+        self.sorts_found = self.is_filtered() && count <= COUNTED;
+    }
+
+    /// One row more than a page, to know whether there is a next one; negative when the rows found are to be sorted.
     pub fn limit(&self) -> i64 {
-        self.per + 1
+        if self.sorts_found { -(self.per + 1) } else { self.per + 1 }
     }
 
     /// The rows of the page in the list's order, from those read by [`keyset!`](crate::keyset); sets `next` and `previous`.
@@ -314,7 +324,7 @@ pub async fn plan_for_values(conn: &mut PgConnection) -> sqlx::Result<()> {
 /// `keyset!(list, conn, Row, { "name" => "p.name", "TEXT"; … }, "p.id", "projects p WHERE …", "p.name, … FROM picked k JOIN …", args…)`: the rows of
 /// the page are picked first (the text after FROM, up to its WHERE clause, with its own arguments from `$4` on), then what is shown of them is read
 /// (the text after SELECT, from `picked k`, which has their `id`). Order expressions must not be NULL. `Row` needs `id: i64` and `cursor: String`.
-/// Gives the rows in the list's order.
+/// Gives the rows in the list's order. An order by a row of one column is the same order, but no index has it: so the rows found are sorted.
 #[macro_export]
 macro_rules! keyset {
     ($list:expr, $conn:expr, $row:ident, $orders:tt, $id:tt, $pick:tt, $show:tt $(, $($args:tt)+)?) => {
@@ -339,8 +349,8 @@ macro_rules! keyset {
         sqlx::query_as!(
             $row,
             "WITH picked AS MATERIALIZED (SELECT " + $id + " AS id, " + $order + " AS place FROM " + $pick + " AND ($1::TEXT IS NULL OR ("
-                + $order + ", " + $id + ") " + $beyond + " (CAST($1::TEXT AS " + $type + "), $2)) ORDER BY " + $order + $direction + ", " + $id
-                + $direction + " LIMIT $3) SELECT k.id AS \"id!\", k.place::TEXT AS \"cursor!\", " + $show + " ORDER BY k.place" + $direction
+                + $order + ", " + $id + ") " + $beyond + " (CAST($1::TEXT AS " + $type + "), $2)) ORDER BY CASE WHEN $3::BIGINT < 0 THEN ROW(" + $order + ") END" + $direction + ", " + $order
+                + $direction + ", " + $id + $direction + " LIMIT ABS($3::BIGINT)) SELECT k.id AS \"id!\", k.place::TEXT AS \"cursor!\", " + $show + " ORDER BY k.place" + $direction
                 + ", k.id" + $direction,
             $list.cursor_value(), $list.cursor_id(), $list.limit() $(, $arg)*
         ).fetch_all(&mut *$conn).await
@@ -361,7 +371,10 @@ mod tests {
         assert_eq!(list.chips[1].remove, "/things?q=a%26b&sort=age&dir=desc&per=50");
         assert_eq!(list.filter_query(), "provider=7&q=a%26b");
         assert_eq!(List::parse(&SPEC, "sort=password&per=7&after=nonsense&q=%00&provider=%00").address(&[]), "/things");
-        assert_eq!((list.sort_url("age"), list.sort_url("size")), ("/things?q=a%26b&provider=7&per=50&sort=age&dir=asc".into(), "/things?q=a%26b&provider=7&per=50&sort=size&dir=asc".into()));
+        assert_eq!(
+            (list.sort_url("age"), list.sort_url("size")),
+            ("/things?q=a%26b&provider=7&per=50&sort=age&dir=asc".into(), "/things?q=a%26b&provider=7&per=50&sort=size&dir=asc".into())
+        );
         assert_eq!(List::parse(&SPEC, "").sort_url("age"), "/things?sort=age&dir=desc", "the oldest first");
     }
 
@@ -399,7 +412,12 @@ mod tests {
             list.check_cursor(kind);
             list.cursor_value().is_some()
         };
-        assert!(kept("x", "TEXT") && kept("-1", "BIGINT") && kept("2026-11-24 16:00:00.123456+00", "TIMESTAMPTZ") && kept("1970-01-01 00:00:00+05:30", "TIMESTAMPTZ"));
+        assert!(
+            kept("x", "TEXT")
+                && kept("-1", "BIGINT")
+                && kept("2026-11-24 16:00:00.123456+00", "TIMESTAMPTZ")
+                && kept("1970-01-01 00:00:00+05:30", "TIMESTAMPTZ")
+        );
         assert!(!kept("x", "BIGINT") && !kept("5000000000", "INTEGER") && !kept("abc", "TIMESTAMPTZ") && !kept("infinity", "TIMESTAMPTZ"));
     }
 }

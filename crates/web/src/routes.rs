@@ -1,7 +1,7 @@
 //! Every address of the interface, and what surrounds them.
 
-use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, tasks};
 use crate::error::{Error, Result};
+use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, tasks};
 use crate::session::Visit;
 use crate::{Network, State, assets, forwarded, live, request, session};
 use access::Permission;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::extract::Path;
-use crate::list::{List, Spec};
+use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Page, respond};
 use crate::pages::pods::name_chips;
 use crate::session::Visit;
@@ -141,6 +141,9 @@ struct ListPage {
 async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
     let mut list = List::new(&SPEC, &visit);
     let mut conn = state.pool.acquire().await?;
+    plan_for_values(&mut conn).await?;
+    let count = count(&mut conn, &list).await?;
+    list.found(count);
     let rows = keyset!(list, conn, Row, { "name" => "c.name", "TEXT"; "restarts" => "c.restart_count", "INTEGER"; "state" => "c.state", "TEXT" }, "c.id",
         r#"containers c
            WHERE c.archived_at IS NULL
@@ -157,7 +160,6 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
            JOIN containers c ON c.id = k.id JOIN pods o ON o.id = c.pod_id JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = c.provider_id"#,
         list.pattern(), list.filter_id("provider"), list.filter_id("project"), list.filter_id("node"), list.filter_id("pod"), list.filter_id("image"), list.filter("state")
     );
-    let count = count(&mut conn, &list).await?;
     name_chips(&mut conn, &mut list).await?;
     let fresh = freshness::read(&mut conn, list.filter_id("provider")).await?;
     respond(&visit, &ListPage { page: visit.page("all-containers", "Containers").live("pods providers").fresh(fresh), list, rows, count: show::bounded(count) })

@@ -19,8 +19,12 @@ pub fn routes() -> Router<State> {
     Router::new().route("/nodes", get(list)).route("/nodes/{id}", get(show_one))
 }
 
-static SPEC: Spec =
-    Spec { path: "/nodes", sorts: &["name", "os", "memory"], falling: &["memory"], filters: &[("provider", "Provider"), ("ready", "Ready"), ("image", "Image")] };
+static SPEC: Spec = Spec {
+    path: "/nodes",
+    sorts: &["name", "os", "memory"],
+    falling: &["memory"],
+    filters: &[("provider", "Provider"), ("ready", "Ready"), ("image", "Image")],
+};
 
 #[derive(Debug)]
 struct Row {

@@ -162,7 +162,6 @@ struct ReportPage {
     which: String,
 }
 
-
 async fn report(visit: Visit, extract::State(state): extract::State<State>, Path((id, layer)): Path<(i64, String)>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;

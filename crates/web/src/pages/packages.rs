@@ -62,7 +62,10 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .live("inspections");
-    respond(&visit, &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), blocked })
+    respond(
+        &visit,
+        &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), blocked },
+    )
 }
 
 async fn read(conn: &mut PgConnection, list: &mut List, scan: i64) -> Result<Vec<Row>> {

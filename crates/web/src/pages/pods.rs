@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::extract::Path;
-use crate::list::{List, Spec};
+use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Page, respond};
 use crate::pages::provider_name;
 use crate::session::Visit;
@@ -58,6 +58,9 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     let mut list = List::new(&SPEC, &visit);
     let mut conn = state.pool.acquire().await?;
     let projects = projects_found(&mut conn, &list).await?;
+    plan_for_values(&mut conn).await?;
+    let count = count(&mut conn, &list, projects.as_deref()).await?;
+    list.found(count);
     let rows = keyset!(list, conn, Row, { "name" => "o.name", "TEXT"; "created" => "o.created_at", "TIMESTAMPTZ"; "phase" => "o.phase", "TEXT" }, "o.id",
         r#"pods o
            WHERE o.archived_at IS NULL
@@ -71,21 +74,21 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
            (SELECT COUNT(*) FROM containers WHERE pod_id = o.id AND archived_at IS NULL) AS "containers!"
            FROM picked k
            JOIN pods o ON o.id = k.id JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = o.provider_id LEFT JOIN nodes n ON n.id = o.node_id"#,
-        list.pattern(), list.filter_id("provider"), list.filter_id("project"), list.filter_id("node"), list.filter_id("image"), list.filter("phase"), &projects
+        list.pattern(), list.filter_id("provider"), list.filter_id("project"), list.filter_id("node"), list.filter_id("image"), list.filter("phase"), projects.as_deref() as _
     );
-    let count = count(&mut conn, &list, &projects).await?;
     name_chips(&mut conn, &mut list).await?;
     let fresh = freshness::read(&mut conn, list.filter_id("provider")).await?;
     respond(&visit, &ListPage { page: visit.page("pods", "Pods").live("pods providers").fresh(fresh), list, rows, count: show::bounded(count) })
 }
 
-/// Projects whose name the search text finds. They are looked up first: the planner weighs known ids, not a condition on another table.
-async fn projects_found(conn: &mut PgConnection, list: &List) -> Result<Vec<i64>> {
-    let Some(pattern) = list.pattern() else { return Ok(Vec::new()) };
-    Ok(sqlx::query_scalar!("SELECT id FROM projects WHERE archived_at IS NULL AND name ILIKE $1", pattern).fetch_all(conn).await?)
+/// Projects whose name the search text finds, if any. They are looked up first: the planner weighs known ids, not a condition on another table.
+async fn projects_found(conn: &mut PgConnection, list: &List) -> Result<Option<Vec<i64>>> {
+    let Some(pattern) = list.pattern() else { return Ok(None) };
+    let ids = sqlx::query_scalar!("SELECT id FROM projects WHERE archived_at IS NULL AND name ILIKE $1", pattern).fetch_all(conn).await?;
+    Ok(Some(ids).filter(|ids| !ids.is_empty()))
 }
 
-async fn count(conn: &mut PgConnection, list: &List, projects: &[i64]) -> Result<i64> {
+async fn count(conn: &mut PgConnection, list: &List, projects: Option<&[i64]>) -> Result<i64> {
     Ok(sqlx::query_scalar!(
         r#"SELECT COUNT(*) AS "count!"
            FROM (SELECT FROM pods o
@@ -103,7 +106,7 @@ async fn count(conn: &mut PgConnection, list: &List, projects: &[i64]) -> Result
         list.filter_id("node"),
         list.filter_id("image"),
         list.filter("phase"),
-        projects
+        projects as _
     )
     .fetch_one(conn)
     .await?)

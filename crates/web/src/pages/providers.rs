@@ -31,7 +31,8 @@ pub fn routes() -> Router<State> {
         .route("/providers/{id}/delete", get(confirm_delete).post(delete))
 }
 
-static SPEC: Spec = Spec { path: "/providers", sorts: &["name", "status", "refreshed"], falling: &["refreshed"], filters: &[("kind", "Type"), ("status", "Status")] };
+static SPEC: Spec =
+    Spec { path: "/providers", sorts: &["name", "status", "refreshed"], falling: &["refreshed"], filters: &[("kind", "Type"), ("status", "Status")] };
 
 /// The statuses of a provider, as `providers.status` spells them, with the words of `label::provider`.
 pub(crate) const STATUSES: [(&str, &str); 8] = [

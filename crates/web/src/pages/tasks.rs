@@ -4,7 +4,7 @@ mod show_one;
 
 use crate::error::{Error, Result};
 use crate::extract::{Form, Path};
-use crate::list::{List, Spec};
+use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Flash, Page, local, redirect, respond};
 use crate::session::Visit;
 use crate::{State, keyset, show};
@@ -98,8 +98,10 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
     }
     let mut conn = state.pool.acquire().await?;
     let wanted = Wanted::new(&list, &visit);
-    let rows = read(&mut conn, &mut list, &wanted).await?;
+    plan_for_values(&mut conn).await?;
     let count = count(&mut conn, &list, &wanted).await?;
+    list.found(count);
+    let rows = read(&mut conn, &mut list, &wanted).await?;
     let users = if is_all(&list) { sqlx::query_scalar!("SELECT userid FROM users ORDER BY userid LIMIT 50").fetch_all(&mut *conn).await? } else { Vec::new() };
     let all = is_all(&list);
     let page = visit.page("tasks", if all { "All VM and Container Analysis Tasks" } else { "My Tasks" }).live("tasks");

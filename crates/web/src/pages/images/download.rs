@@ -14,8 +14,25 @@ use http::{HeaderValue, header};
 /// Rows read at once.
 const PART: i64 = 2_000;
 const COLUMNS: [&str; 19] = [
-    "Id", "Registry", "Name", "Tag", "Digest", "Provider", "Projects", "Pods", "Size (bytes, compressed)", "Operating system", "Last analysis", "Fully checked",
-    "Failed critical", "Failed high", "Failed medium", "Failed low", "Failed unknown", "Last outcome", "Compliance",
+    "Id",
+    "Registry",
+    "Name",
+    "Tag",
+    "Digest",
+    "Provider",
+    "Projects",
+    "Pods",
+    "Size (bytes, compressed)",
+    "Operating system",
+    "Last analysis",
+    "Fully checked",
+    "Failed critical",
+    "Failed high",
+    "Failed medium",
+    "Failed low",
+    "Failed unknown",
+    "Last outcome",
+    "Compliance",
 ];
 
 pub(super) async fn csv(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {

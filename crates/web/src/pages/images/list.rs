@@ -2,7 +2,7 @@
 
 use super::no_server;
 use crate::error::Result;
-use crate::list::{List, Spec};
+use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::{State, freshness, keyset, show};
@@ -103,8 +103,10 @@ struct Menu {
 pub(super) async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response> {
     let mut list = List::new(&SPEC, &visit);
     let mut conn = state.pool.acquire().await?;
-    let rows = read(&mut conn, &mut list).await?;
+    plan_for_values(&mut conn).await?;
     let count = matching(&mut conn, &list).await?;
+    list.found(count);
+    let rows = read(&mut conn, &mut list).await?;
     name_chips(&mut conn, &mut list).await?;
     let menus = menus(&mut conn).await?;
     let scannable = no_server(&mut conn, &state).await?;
