@@ -44,6 +44,6 @@ async fn an_openshift_is_told_from_a_plain_kubernetes() {
     definitions.delete(NAME, &DeleteParams::default()).await.unwrap();
     assert!(found.openshift);
     assert!(found.warnings.iter().all(|warning| !warning.contains("type OpenShift")), "{:?}", found.warnings);
-    assert!(warned.warnings.iter().any(|warning| warning.contains("the type OpenShift fits it better")), "{:?}", warned.warnings);
+    assert!(warned.warnings.iter().any(|warning| warning.contains("give it the type OpenShift")), "{:?}", warned.warnings);
     eventually("the cluster serves no projects any more", SOON, || async { check(Kind::Openshift).await.err() }).await;
 }

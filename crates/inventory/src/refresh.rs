@@ -27,7 +27,7 @@ pub async fn refresh(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>
     announce(ctx, task).await.map_err(JobError::retry)?;
     let outcome = tokio::select! {
         outcome = read_in_turn(ctx, provider, task) => outcome,
-        cancelled = cancelled(ctx, task) => Err(cancelled),
+        cancelled = cancelled(ctx, provider, task) => Err(cancelled),
     };
     finish(ctx, provider, task, outcome).await.map_err(JobError::retry)
 }
@@ -40,13 +40,19 @@ async fn read_in_turn(ctx: &Inventory, provider: ProviderId, task: Option<TaskId
     Ok(true)
 }
 
-/// Ends when a person cancels the task, whatever the refresh waits for then.
-async fn cancelled(ctx: &Inventory, task: Option<TaskId>) -> Trouble {
+/// Ends when a person cancels the task, whatever the refresh waits for then; the removal of a provider cancels its tasks too.
+async fn cancelled(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Trouble {
     let Some(task) = task else { return std::future::pending().await };
     loop {
-        let asked = sqlx::query_scalar!(r#"SELECT cancel_requested_at IS NOT NULL AS "asked!" FROM tasks WHERE id = $1"#, task.0).fetch_optional(&ctx.pool);
-        match asked.await {
-            Ok(Some(true)) => return Trouble::Cancelled,
+        let asked = sqlx::query!(
+            r#"SELECT cancel_requested_at IS NOT NULL AS "asked!", EXISTS (SELECT FROM providers WHERE id = $2 AND removing_at IS NULL) AS "stays!"
+               FROM tasks
+               WHERE id = $1"#,
+            task.0,
+            provider.0
+        );
+        match asked.fetch_optional(&ctx.pool).await {
+            Ok(Some(row)) if row.asked => return if row.stays { Trouble::Cancelled } else { Trouble::Gone },
             Ok(_) => sleep(LOOK_FOR_CANCEL_EVERY).await,
             Err(error) => return error.into(),
         }
