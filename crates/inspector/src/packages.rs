@@ -83,11 +83,7 @@ pub fn read(root: &Path) -> (PackageDatabase, Vec<Package>) {
 
 /// A field without control characters, cut to a sane length.
 fn clean(text: &str) -> String {
-    clean_to(text, MAX_FIELD_CHARS)
-}
-
-fn clean_to(text: &str, most_chars: usize) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(most_chars).collect()
+    text.trim().chars().filter(|c| !c.is_control()).take(MAX_FIELD_CHARS).collect()
 }
 
 /// Which kind of database is at `path`, one of those that [`read`] tells.

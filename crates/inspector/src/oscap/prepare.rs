@@ -4,7 +4,6 @@ use crate::inside;
 use crate::packages::dpkg::{self, Installed};
 use crate::packages::rpm;
 use scap::report::PackageDatabase;
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -63,39 +62,26 @@ fn write_status(root: &Path, text: &str) -> io::Result<()> {
 
 /// A status file as OpenSCAP's reader wants it: the name first, a status that begins with `install`, an architecture, a version, short lines.
 ///
-/// It takes the first package that has a name or provides it, so the names themselves come first, of several versions the lowest, and what is provided last.
-/// The third word of the status stays: it tells packages that are not installed whole.
+/// It takes the first package that has a name, so of several versions the lowest comes first. Virtual packages are not known to it. The third word of the
+/// status stays: it tells packages that are not installed whole.
 ///
 /// Source: OpenSCAP 1.4.2, `src/OVAL/probes/unix/linux/dpkginfo-helper.c`.
 fn status(installed: &[Installed]) -> String {
-    const PROVIDED_AT_ONCE: usize = 20;
     let mut text = String::new();
-    for one in installed {
-        stanza(&mut text, one, &[]);
-    }
-    let names: HashSet<&str> = installed.iter().map(|one| one.package.name.as_str()).collect();
-    for one in installed {
-        let provided: Vec<&str> = one.provides.iter().map(String::as_str).filter(|name| name.len() < 128 && !names.contains(name)).collect();
-        provided.chunks(PROVIDED_AT_ONCE).for_each(|some| stanza(&mut text, one, some));
+    for Installed { package, state } in installed {
+        let mut line = |field: &str, value: &str| {
+            let _ = writeln!(text, "{field}: {value}");
+        };
+        line("Package", &package.name);
+        // Without a version there is nothing to compare: OpenSCAP is not to see it, people are.
+        line("Status", &format!("{} ok {state}", if package.version.is_empty() { "deinstall" } else { "install" }));
+        line("Architecture", dpkg::told_architecture(package));
+        if !package.version.is_empty() {
+            line("Version", &package.version);
+        }
+        text.push('\n');
     }
     text
-}
-
-fn stanza(text: &mut String, Installed { package, state, .. }: &Installed, provides: &[&str]) {
-    let mut line = |field: &str, value: &str| {
-        let _ = writeln!(text, "{field}: {value}");
-    };
-    line("Package", &package.name);
-    // Without a version there is nothing to compare: OpenSCAP is not to see it, people are.
-    line("Status", &format!("{} ok {state}", if package.version.is_empty() { "deinstall" } else { "install" }));
-    line("Architecture", dpkg::told_architecture(package));
-    if !package.version.is_empty() {
-        line("Version", &package.version);
-    }
-    if !provides.is_empty() {
-        line("Provides", &provides.join(", "));
-    }
-    text.push('\n');
 }
 
 #[cfg(test)]
@@ -133,7 +119,7 @@ mod tests {
             Package: removed\nStatus: deinstall ok config-files\nVersion: 1\n\n\
             Package: torn\nStatus: install reinstreq half-installed\n\n\
             Package: twice\nStatus: install ok installed\nVersion: 10\nArchitecture: i386\n\n\
-            Package: twice\nStatus: install ok unpacked\nVersion: 9\nArchitecture: amd64\nProvides: held (= 1), virtual (= 2)\n";
+            Package: twice\nStatus: install ok unpacked\nVersion: 9\nArchitecture: amd64\n";
         let image = image(&[("var/lib/dpkg/status", status), ("var/lib/dpkg/status.d/base", "Package: base\nVersion: 1\n")]);
         let inode = fs::metadata(image.path().join("var/lib/dpkg/status")).unwrap().ino();
         assert_eq!(
@@ -142,8 +128,7 @@ mod tests {
              Package: held\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4\n\n\
              Package: torn\nStatus: deinstall ok half-installed\nArchitecture: all\n\n\
              Package: twice\nStatus: install ok unpacked\nArchitecture: amd64\nVersion: 9\n\n\
-             Package: twice\nStatus: install ok installed\nArchitecture: i386\nVersion: 10\n\n\
-             Package: twice\nStatus: install ok unpacked\nArchitecture: amd64\nVersion: 9\nProvides: virtual\n\n"
+             Package: twice\nStatus: install ok installed\nArchitecture: i386\nVersion: 10\n\n"
         );
         assert_eq!(fs::metadata(image.path().join("var/lib/dpkg/status")).unwrap().ino(), inode, "owner and mode stay");
     }

@@ -2,7 +2,7 @@
 //!
 //! Source: deb-control(5), dpkg's `lib/dpkg/parse.c`; status.d: bazelbuild/rules_docker.
 
-use super::{Found, MAX_PACKAGES, Unreadable, clean, clean_to, dpkg_version};
+use super::{Found, MAX_PACKAGES, Unreadable, clean, dpkg_version};
 use crate::inside;
 use scap::report::{Package, PackageKind};
 use std::cmp::Ordering;
@@ -12,8 +12,6 @@ use std::path::Path;
 pub(crate) const STATUS: &str = "var/lib/dpkg/status";
 pub(crate) const STATUS_D: &str = "var/lib/dpkg/status.d";
 const MAX_STATUS_BYTES: u64 = 64 << 20;
-/// Most bytes that a package's list of what it provides may have.
-const MAX_PROVIDES_BYTES: usize = 64 << 10;
 /// States in which a package's files, or a part of them, are on the disk, and with them their faults.
 const PRESENT: [&str; 6] = ["installed", "unpacked", "half-configured", "half-installed", "triggers-awaited", "triggers-pending"];
 const HALF_INSTALLED: &str = "half-installed";
@@ -24,8 +22,6 @@ pub(crate) struct Installed {
     pub(crate) package: Package,
     /// One of [`PRESENT`].
     pub(crate) state: String,
-    /// Names of virtual packages.
-    pub(crate) provides: Vec<String>,
 }
 
 /// The paths of dpkg's files, and what they list.
@@ -57,15 +53,7 @@ pub(crate) fn installed(root: &Path) -> Result<Option<Listed>, Unreadable> {
         }
     }
     found.sort_by(order);
-    found.dedup_by(|b, a| {
-        let same = order(a, b).is_eq();
-        if same {
-            a.provides.append(&mut b.provides);
-            a.provides.sort();
-            a.provides.dedup();
-        }
-        same
-    });
+    found.dedup_by(|b, a| order(a, b).is_eq());
     Ok((!paths.is_empty()).then_some((paths, found)))
 }
 
@@ -136,8 +124,7 @@ fn add(packages: &mut Vec<Installed>, bytes: &[u8], path: &str, needs_status: bo
                 .ok_or_else(|| Unreadable::new(path, format!("line {} is not of the form \"Field: value\"", number + 1)))?;
             let name = name.to_ascii_lowercase();
             // Of each field the first counts, as it does for OpenSCAP's reader.
-            let value = if name == "provides" { clean_to(value, MAX_PROVIDES_BYTES) } else { clean(value) };
-            stanza.0.entry(name).or_insert(value);
+            stanza.0.entry(name).or_insert_with(|| clean(value));
         }
         if packages.len() > MAX_PACKAGES {
             return Err(Unreadable::new(path, "it names more than 100,000 packages"));
@@ -171,8 +158,6 @@ impl Stanza {
             return Err(Unreadable::new(path, format!("package {name} has no version")));
         }
         let source = field("source");
-        let mut provides: Vec<String> = field("provides").split(',').filter_map(|word| word.split_whitespace().next()).map(str::to_owned).collect();
-        provides.sort();
         let package = Package {
             kind: PackageKind::Deb,
             name,
@@ -182,6 +167,6 @@ impl Stanza {
             vendor: field("maintainer").split(" <").next().unwrap_or_default().to_owned(),
             summary: field("description"),
         };
-        Ok(Some(Installed { package, state: state.to_owned(), provides }))
+        Ok(Some(Installed { package, state: state.to_owned() }))
     }
 }

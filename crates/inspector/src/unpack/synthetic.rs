@@ -59,17 +59,25 @@ fn cut_hazard(tree: &mut Tree, name: &str) -> Result<(), Refusal> {
 }
 
 /// The lines of `file` that are not longer than any real one, as far as they are not more than any real file has; `None` when that is all of it.
+///
+/// Measured with OpenSCAP 1.4.2: the guide takes 4 s with 1000 accounts and more than 120 s with 2500.
 fn sane_part(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    const MAX_BYTES: usize = 8 << 20;
+    const MAX_BYTES: usize = 256 << 10;
+    const MAX_LINES: usize = 1000;
     const MAX_LINE_BYTES: u64 = 64 << 10;
     let mut reader = BufReader::new(File::open(file)?);
     let (mut kept, mut line) = (Vec::new(), Vec::new());
+    let mut lines = 0;
     let mut whole = true;
-    while kept.len() < MAX_BYTES {
+    loop {
         line.clear();
         let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok((!whole).then_some(kept));
+        }
+        lines += 1;
+        if lines > MAX_LINES || kept.len() + line.len() > MAX_BYTES {
+            return Ok(Some(kept));
         }
         if read as u64 == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
             whole = false;
@@ -78,5 +86,4 @@ fn sane_part(file: &Path) -> io::Result<Option<Vec<u8>>> {
             kept.extend_from_slice(&line);
         }
     }
-    Ok(Some(kept))
 }
