@@ -66,7 +66,7 @@ impl Feeds {
 
     /// The feed of exactly that distribution: a rebuild's packages are not its parent's.
     pub(crate) fn find(&self, os: &OperatingSystem) -> Option<&Feed> {
-        self.feeds.iter().find(|feed| feed.id == os.id && covers(&feed.version, &os.version_id))
+        self.feeds.iter().find(|feed| feed.id.eq_ignore_ascii_case(&os.id) && covers(&feed.version, &os.version_id))
     }
 
     /// The feed's definitions; from memory while the source has not changed.
