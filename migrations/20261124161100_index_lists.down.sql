@@ -6,4 +6,4 @@ DROP INDEX containers_search, containers_by_restarts, containers_by_state, conta
 DROP INDEX pods_search, pods_by_creation, pods_by_phase, pods_of_provider;
 DROP INDEX container_images_search, container_images_by_rank, container_images_by_finding, container_images_by_os, container_images_of_provider,
     container_images_of_registry;
-DROP EXTENSION pg_trgm;
+-- pg_trgm stays: others may use it.

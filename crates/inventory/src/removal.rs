@@ -9,20 +9,32 @@ use sqlx::{PgConnection, PgPool};
 
 /// Asks for a provider's removal; gives whether there is one. From now on nothing new is started on it, and its open tasks are asked to end.
 ///
-/// Asking again is harmless, and asks for the job again.
+/// Asking again is harmless and changes nothing.
 ///
 /// # Errors
 /// The database.
 pub async fn request(conn: &mut PgConnection, clock: &Clock, id: ProviderId) -> anyhow::Result<bool> {
-    let asked = sqlx::query!("UPDATE providers SET removing_at = COALESCE(removing_at, $2) WHERE id = $1", id.0, clock.now()).execute(&mut *conn).await?;
+    let asked = sqlx::query!("UPDATE providers SET removing_at = $2 WHERE id = $1 AND removing_at IS NULL", id.0, clock.now()).execute(&mut *conn).await?;
     if asked.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(asked_at(conn, id).await?.is_some());
     }
     let open =
         sqlx::query_scalar!(r#"SELECT id AS "id: TaskId" FROM tasks WHERE provider_id = $1 AND state <> 'finished'"#, id.0).fetch_all(&mut *conn).await?;
     task::request_cancel(conn, clock, &open).await?;
     enqueue(conn, &Job::RemoveProvider { provider: id }).await?;
     Ok(true)
+}
+
+/// Asks again for the jobs of all removals that were asked for: a server does so when it starts, since a job may have given up.
+///
+/// # Errors
+/// The database.
+pub async fn resume(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let under_way = sqlx::query_scalar!(r#"SELECT id AS "id: ProviderId" FROM providers WHERE removing_at IS NOT NULL"#).fetch_all(&mut *conn).await?;
+    for provider in under_way {
+        enqueue(conn, &Job::RemoveProvider { provider }).await?;
+    }
+    Ok(())
 }
 
 /// Since when a provider is being removed; `None` when it is not, or is gone.

@@ -97,10 +97,11 @@ async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Se
     Ok(())
 }
 
-/// Enters this server and makes the first administrator; gives the password that was made for it.
+/// Enters this server, takes up removals of providers that were asked for, and makes the first administrator; gives the password that was made for it.
 async fn enter(pool: &PgPool, clock: &Clock, settings: &Settings) -> anyhow::Result<(ServerId, Option<String>)> {
     let mut tx = pool.begin().await?;
     let server = queue::server::register(&mut tx, clock, &settings.server.name, env!("CARGO_PKG_VERSION")).await?;
+    inventory::removal::resume(&mut tx).await?;
     let given = std::env::var("TIDEWAITER_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
     let password =
         access::create_admin_if_none(&mut tx, clock, given.as_deref()).await.context("making the first administrator (TIDEWAITER_ADMIN_PASSWORD)")?;

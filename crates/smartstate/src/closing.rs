@@ -8,6 +8,7 @@ use model::ids::{ImageId, ProviderId, TaskId};
 use queue::job::{Event, Job, RaisedEvent, enqueue_many};
 use queue::task::{self, TaskStatus};
 use sqlx::{Connection, PgConnection};
+use std::collections::BTreeMap;
 
 const ENDED_AT_ONCE: i64 = 500;
 /// How long the scans of a provider that is being removed may take to end by themselves, from when its removal was asked for.
@@ -33,7 +34,7 @@ struct Ended {
     advice: String,
 }
 
-/// Ends waiting scans whose tasks a person cancelled.
+/// Ends waiting scans whose tasks a person cancelled. Those of a provider that is being removed are ended by [`end_scans`], which says why.
 pub(crate) async fn cancel_waiting(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
     let mut tx = conn.begin().await?;
     let ended = sqlx::query_as!(
@@ -45,6 +46,7 @@ pub(crate) async fn cancel_waiting(conn: &mut PgConnection, ctx: &SmartState) ->
              WHERE tasks.state <> 'finished'
                AND cancel_requested_at IS NOT NULL
                AND scans.state = 'waiting'
+               AND NOT EXISTS (SELECT FROM providers WHERE providers.id = scans.provider_id AND removing_at IS NOT NULL)
              LIMIT $1
              FOR UPDATE OF scans SKIP LOCKED
            )
@@ -82,6 +84,7 @@ pub(crate) async fn cancel_undriven(conn: &mut PgConnection, ctx: &SmartState) -
                AND cancel_requested_at IS NOT NULL
                AND scans.state NOT IN ('waiting', 'cleaning', 'finished')
                AND (lease_until IS NULL OR lease_until < $2)
+               AND NOT EXISTS (SELECT FROM providers WHERE providers.id = scans.provider_id AND removing_at IS NOT NULL)
              LIMIT $1
              FOR UPDATE OF scans SKIP LOCKED
            )
@@ -122,7 +125,37 @@ pub async fn end_scans(ctx: &SmartState, provider: ProviderId, asked_at: DateTim
         tokio::time::sleep(LOOK_EVERY).await;
     }
     // The last chance: with the provider goes its login.
-    reaper::reap_provider(ctx, provider).await
+    reaper::reap_provider(ctx, provider).await?;
+    ask_elsewhere(ctx, provider).await
+}
+
+/// A digest is analysed once wherever it runs: what the removal ended is asked for again where another provider runs the same content.
+async fn ask_elsewhere(ctx: &SmartState, provider: ProviderId) -> anyhow::Result<()> {
+    let mut tx = ctx.pool.begin().await?;
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (scans.digest) scans.userid, container_images.id AS "image: ImageId"
+           FROM scans
+           JOIN container_images ON container_images.digest = scans.digest AND container_images.archived_at IS NULL
+           JOIN providers ON providers.id = container_images.provider_id AND providers.removing_at IS NULL
+           WHERE scans.provider_id = $1
+             AND scans.outcome = 'cancelled'
+             AND scans.reason_code = $2
+             AND NOT EXISTS (SELECT FROM scans AS later WHERE later.digest = scans.digest AND later.id > scans.id)
+           ORDER BY scans.digest, container_images.id"#,
+        provider.0,
+        Reason::ProviderGone.code()
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut images: BTreeMap<String, Vec<ImageId>> = BTreeMap::new();
+    for row in rows {
+        images.entry(row.userid).or_default().push(row.image);
+    }
+    for (userid, images) in images {
+        crate::request::request(&mut tx, &ctx.clock, &userid, &images).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 async fn has_open(conn: &mut PgConnection, provider: ProviderId) -> anyhow::Result<bool> {

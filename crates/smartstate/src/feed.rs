@@ -76,6 +76,10 @@ impl Feeds {
     pub(crate) async fn load(&self, feed: &Feed) -> anyhow::Result<Packed> {
         let slot = self.slot(feed);
         let mut slot = slot.lock().await;
+        let asked_just_now = |old: &&Kept| is_address(&feed.location) && slot.failed.is_none() && old.checked_at.elapsed() < FRESH_FOR;
+        if let Some(old) = slot.kept.as_ref().filter(asked_just_now) {
+            return Ok(old.packed.clone());
+        }
         let loaded = match &slot.failed {
             Some((at, why)) if is_address(&feed.location) && at.elapsed() < FAILED_FOR => Err(anyhow!("{why}")),
             _ if is_address(&feed.location) => download(&feed.location, slot.kept.as_ref()).await,
@@ -163,11 +167,8 @@ fn kept(stamp: Stamp, packed: Packed) -> Kept {
     Kept { stamp, checked_at: Instant::now(), loaded_at: Utc::now(), packed }
 }
 
-/// `None`: as before, or fresh enough not to ask.
+/// `None`: as before.
 async fn download(address: &str, old: Option<&Kept>) -> anyhow::Result<Option<Kept>> {
-    if old.is_some_and(|old| old.checked_at.elapsed() < FRESH_FOR) {
-        return Ok(None);
-    }
     let place = shown(address);
     let client = reqwest::Client::builder().timeout(DOWNLOAD_WITHIN).connect_timeout(Duration::from_secs(10)).build()?;
     let mut request = client.get(address);
@@ -247,6 +248,19 @@ mod tests {
         assert!(feeds.find(&system("debian", "12.5")).is_some());
         assert!(feeds.find(&system("debian", "120")).is_none());
         assert!(feeds.find(&system("ubuntu", "12")).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_asked_again_after_a_while_however_often_it_is_needed() {
+        let feeds = feeds("http://127.0.0.1:1/oval.xml");
+        let feed = feeds.feeds[0].clone();
+        let slot = feeds.slot(&feed);
+        slot.lock().await.kept = Some(kept(Stamp::Unknown, Packed { sha256: String::new(), body: Bytes::new() }));
+        feeds.load(&feed).await.unwrap();
+        assert!(slot.lock().await.failed.is_none(), "it was asked a moment ago");
+        slot.lock().await.kept.as_mut().unwrap().checked_at -= FRESH_FOR;
+        feeds.load(&feed).await.unwrap();
+        assert!(slot.lock().await.failed.is_some(), "it is asked, and nobody is there");
     }
 
     #[tokio::test]

@@ -65,7 +65,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
 }
 
 async fn list(pool: &PgPool) -> anyhow::Result<()> {
-    let rows = sqlx::query!("SELECT name, kind, status, endpoint, refreshed_at FROM providers ORDER BY name").fetch_all(pool).await?;
+    let rows = sqlx::query!(
+        r#"SELECT name, kind, CASE WHEN removing_at IS NULL THEN status ELSE 'removing' END AS "status!", endpoint, refreshed_at FROM providers ORDER BY name"#
+    )
+    .fetch_all(pool)
+    .await?;
     for row in rows {
         let refreshed = row.refreshed_at.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
         println!("{}\t{}\t{}\t{}\t{refreshed}", row.name, row.kind, row.status, row.endpoint);

@@ -32,6 +32,36 @@ async fn a_provider_that_is_being_removed_takes_no_new_scans_and_its_waiting_one
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn what_another_provider_runs_too_is_asked_for_again_there(pool: PgPool) {
+    let ctx = context(&pool, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let (provider, images) = images(&mut conn, 2).await;
+    let elsewhere: i64 = sqlx::query_scalar(
+        "WITH other AS (
+           INSERT INTO providers (name, kind, endpoint, credentials, created_at, updated_at) VALUES ('other', 'kubernetes', 'https://other', '', NOW(), NOW())
+           RETURNING id
+         ), registry AS (
+           INSERT INTO image_registries (provider_id, host, name, first_seen_at) SELECT id, 'r', 'r', NOW() FROM other RETURNING id, provider_id
+         )
+         INSERT INTO container_images (provider_id, registry_id, name, tag, digest, first_seen_at, last_seen_at)
+         SELECT registry.provider_id, registry.id, 'shop/1', '1', digest, NOW(), NOW() FROM registry, container_images WHERE container_images.id = $1
+         RETURNING id",
+    )
+    .bind(images[0])
+    .fetch_one(&mut *conn)
+    .await
+    .unwrap();
+    request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
+    removal::request(&mut conn, &ctx.clock, provider).await.unwrap();
+    let asked_at = removal::asked_at(&mut conn, provider).await.unwrap().unwrap();
+    for _ in 0..2 {
+        end_scans(&ctx, provider, asked_at).await.unwrap();
+        let open: Vec<i64> = sqlx::query_scalar("SELECT image_id FROM scans WHERE state = 'waiting'").fetch_all(&mut *conn).await.unwrap();
+        assert_eq!(open, [elsewhere]);
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_driven_scan_hears_of_the_removal_and_one_that_does_not_end_is_ended_after_the_deadline(pool: PgPool) {
     let (ctx, scan) = lease::tests::taken(&pool).await;
     let mut conn = pool.acquire().await.unwrap();

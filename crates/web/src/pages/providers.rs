@@ -95,7 +95,7 @@ async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
         r#"providers p
            WHERE ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.endpoint ILIKE $4)
              AND ($5::TEXT IS NULL OR p.kind = $5)
-             AND ($6::TEXT IS NULL OR p.status = $6)"#,
+             AND ($6::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $6)"#,
         r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END AS "status!", p.status_message, p.refreshed_at,
            (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
            (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
@@ -111,7 +111,7 @@ async fn count(conn: &mut PgConnection, list: &List) -> Result<i64> {
            FROM (SELECT FROM providers p
                  WHERE ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
                    AND ($2::TEXT IS NULL OR p.kind = $2)
-                   AND ($3::TEXT IS NULL OR p.status = $3)
+                   AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $3)
                  LIMIT 10001) AS counted"#,
         list.pattern(),
         list.filter("kind"),
@@ -239,7 +239,7 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
          FROM providers p
          WHERE CASE WHEN $4 THEN ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
                              AND ($2::TEXT IS NULL OR p.kind = $2)
-                             AND ($3::TEXT IS NULL OR p.status = $3)
+                             AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $3)
                ELSE p.id = ANY($5) END
            AND p.removing_at IS NULL",
         list.pattern(),
@@ -255,7 +255,13 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
     }
     tx.commit().await?;
     if ids.is_empty() {
-        return Ok(redirect(local(&selected.back), Flash::warning("No provider was selected: tick the providers to refresh first.")));
+        let none = selected.id.is_empty() && selected.all.is_none();
+        let why = if none {
+            "No provider was selected: tick the providers to refresh first."
+        } else {
+            "What was selected is being removed: there is nothing to refresh."
+        };
+        return Ok(redirect(local(&selected.back), Flash::warning(why)));
     }
     let flash = Flash::success(format!("Refresh of {} requested.", if ids.len() == 1 { "1 provider".to_owned() } else { format!("{} providers", ids.len()) }));
     Ok(redirect(local(&selected.back), flash.link("Follow it under My Tasks", "/tasks?tab=my")))
