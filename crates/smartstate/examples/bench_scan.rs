@@ -13,7 +13,7 @@ use sqlx::{Connection as _, Executor as _, PgPool};
 use std::time::{Duration, Instant};
 
 const SAMPLE: &str = "samples/debian-main";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const GIVE_UP: Duration = Duration::from_secs(300);
 /// The steps in order, with what names them in `scans.timings`.
 const STEPS: [(&str, &str); 11] = [
