@@ -3,16 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod images;
+mod peers;
 mod server;
-mod service;
 
 use images::Image;
 use inspector::pull::{Unpacked, pull};
 use inspector::reference::Reference;
 use inspector::registry::Access;
 use inspector::unpack::Limits;
+use peers::{Registry, TokenServer};
 use scap::protocol::{Failure, FailureCode};
-use service::{Registry, TokenServer};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

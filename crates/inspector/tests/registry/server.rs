@@ -1,7 +1,7 @@
 //! The pod's server, as Tidewaiter speaks with it.
 
 use crate::images::Image;
-use crate::service::Registry;
+use crate::peers::Registry;
 use inspector::reference::Reference;
 use inspector::serve::{Ended, serve};
 use inspector::settings::Settings;
