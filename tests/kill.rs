@@ -1,11 +1,11 @@
 //! The real server, killed at ten moments while ten scans run: each scan ends, each once, and no pod is left.
 
 use crate::scan::stage::{FINISHED_WITHIN, Stage};
+use crate::support::product::program;
 use crate::support::{eventually, turn};
 use kube::api::ListParams;
 use sqlx::{ConnectOptions, PgPool};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -18,13 +18,6 @@ const MOMENTS: [&str; 10] =
 const MOMENT_WITHIN: Duration = Duration::from_secs(300);
 /// Ten at a time on two processors.
 const ALL_WITHIN: Duration = Duration::from_secs(900);
-
-/// The program beside this test's own.
-fn program() -> PathBuf {
-    let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("tidewaiter");
-    assert!(path.exists(), "{} is missing: run `make test`, which builds it", path.display());
-    path
-}
 
 /// The folder holds the key that the stage sealed its credentials with.
 fn serve(stage: &Stage, folder: &std::path::Path) -> Child {

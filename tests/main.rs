@@ -6,5 +6,6 @@ mod inventory;
 mod kill;
 mod openshift;
 mod outage;
+mod product;
 mod scan;
 mod support;

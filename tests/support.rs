@@ -1,6 +1,7 @@
 //! What flows share: where the real parts are, a server's worth of workers on a database of its own, and whose turn it is to break things.
 
 pub mod cluster;
+pub mod product;
 pub mod turn;
 pub mod worker;
 
