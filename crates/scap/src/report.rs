@@ -165,6 +165,9 @@ pub struct Package {
     /// The source package's name; empty when it is not told.
     #[serde(default)]
     pub source: String,
+    /// The source package's version where it is told; it may differ from the package's own. Empty when it is not told.
+    #[serde(default)]
+    pub source_version: String,
     #[serde(default)]
     pub vendor: String,
     /// The first line of the description.

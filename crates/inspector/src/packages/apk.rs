@@ -28,7 +28,7 @@ fn parse(bytes: &[u8], path: &str) -> Result<Vec<Package>, Unreadable> {
         if line.is_empty() {
             match (package.name.is_empty(), package.version.is_empty()) {
                 (true, true) => {}
-                (false, false) => packages.push(std::mem::replace(&mut package, empty())),
+                (false, false) => packages.push(finished(std::mem::replace(&mut package, empty()))),
                 _ => return Err(Unreadable::new(path, format!("the entry before line {} lacks a name or a version", number + 1))),
             }
             if packages.len() > MAX_PACKAGES {
@@ -53,6 +53,14 @@ fn parse(bytes: &[u8], path: &str) -> Result<Vec<Package>, Unreadable> {
     Ok(packages)
 }
 
+/// A package that names its origin is of the origin's version: apk builds all packages of an origin at once.
+fn finished(mut package: Package) -> Package {
+    if !package.source.is_empty() {
+        package.source_version.clone_from(&package.version);
+    }
+    package
+}
+
 fn empty() -> Package {
     Package {
         kind: PackageKind::Apk,
@@ -60,6 +68,7 @@ fn empty() -> Package {
         version: String::new(),
         architecture: String::new(),
         source: String::new(),
+        source_version: String::new(),
         vendor: String::new(),
         summary: String::new(),
     }

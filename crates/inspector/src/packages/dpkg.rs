@@ -157,16 +157,26 @@ impl Stanza {
         if version.is_empty() && state != HALF_INSTALLED {
             return Err(Unreadable::new(path, format!("package {name} has no version")));
         }
-        let source = field("source");
+        let (source, source_version) = source(&field("source"), &version);
         let package = Package {
             kind: PackageKind::Deb,
             name,
             version,
             architecture: field("architecture"),
-            source: source.split(" (").next().unwrap_or_default().to_owned(),
+            source,
+            source_version,
             vendor: field("maintainer").split(" <").next().unwrap_or_default().to_owned(),
             summary: field("description"),
         };
         Ok(Some(Installed { package, state: state.to_owned() }))
+    }
+}
+
+/// The source package and its version: `name` has the version of the binary package, `name (version)` its own; without the field both are the package's.
+fn source(field: &str, version: &str) -> (String, String) {
+    match field.split_once('(') {
+        Some((name, rest)) => (name.trim().to_owned(), rest.trim_end().trim_end_matches(')').trim().to_owned()),
+        None if field.is_empty() => Default::default(),
+        None => (field.to_owned(), version.to_owned()),
     }
 }

@@ -139,21 +139,27 @@ fn package(blob: &[u8]) -> Result<Option<Package>, String> {
         return Ok(None);
     }
     let epoch = header.number(tag::EPOCH).filter(|epoch| *epoch != 0).map(|epoch| format!("{epoch}:")).unwrap_or_default();
+    let (source, source_version) = source(&text(tag::SOURCERPM));
     Ok(Some(Package {
         kind: PackageKind::Rpm,
         name,
         version: format!("{epoch}{version}-{release}"),
         architecture: text(tag::ARCH),
-        source: source_name(&text(tag::SOURCERPM)),
+        source,
+        source_version,
         vendor: text(tag::VENDOR),
         summary: text(tag::SUMMARY),
     }))
 }
 
-/// `bash` of `bash-5.1.8-6.el9.src.rpm`.
-fn source_name(file: &str) -> String {
+/// `bash` and `5.1.8-6.el9` of `bash-5.1.8-6.el9.src.rpm`. The file's name tells no epoch.
+fn source(file: &str) -> (String, String) {
     let stem = file.trim_end_matches(".rpm").trim_end_matches(".src").trim_end_matches(".nosrc");
-    stem.rsplitn(3, '-').nth(2).unwrap_or_default().to_owned()
+    let mut parts = stem.rsplitn(3, '-');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(release), Some(version), Some(name)) => (name.to_owned(), format!("{version}-{release}")),
+        _ => Default::default(),
+    }
 }
 
 /// A header: two counts, an index of 16-byte entries, and the data that they point into; all numbers are big-endian.

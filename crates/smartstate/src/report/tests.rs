@@ -39,6 +39,7 @@ pub(crate) fn report(id: i64) -> InspectionReport {
         version: "1".into(),
         architecture: "amd64".into(),
         source: String::new(),
+        source_version: String::new(),
         vendor: String::new(),
         summary: String::new(),
     };
