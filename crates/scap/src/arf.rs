@@ -237,7 +237,7 @@ impl Arf {
             budget.take(&result)?;
             rules.push(result);
         }
-        Ok(Evaluation { title: text::substitute(&self.title, &self.values), profile: self.profile, score: self.score, rules })
+        Ok(Evaluation { title: text::substitute(&self.title, &self.values), profile: self.profile, score: self.score, rules, ..Evaluation::default() })
     }
 }
 

@@ -20,6 +20,15 @@ pub struct Evaluation {
     pub score: Option<f64>,
     /// In the file's order; `notselected` is left out.
     pub rules: Vec<RuleResult>,
+    /// Results that `rules` does not hold, since nobody has to do anything about them; 0 where every result is there.
+    pub left_out: LeftOut,
+}
+
+/// Results without a row, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    pub passed: usize,
+    pub not_applicable: usize,
 }
 
 /// Why a result file could not be read.

@@ -2,6 +2,7 @@
 
 pub mod arf;
 pub mod evaluation;
+pub mod feed;
 pub mod oval;
 pub mod protocol;
 pub mod report;

@@ -2,7 +2,7 @@
 //!
 //! Source: OVAL 5.11.1 results schema; classes and what `true` means: OVAL definition schema, `ClassEnumeration`.
 
-use crate::evaluation::{ArfError, Budget, Evaluation, MAX_RULES, add_identifier, identifier};
+use crate::evaluation::{ArfError, Budget, Evaluation, LeftOut, MAX_RULES, add_identifier, identifier};
 use crate::report::{Identifier, Outcome, RuleResult, Severity};
 use crate::text::{self, Form};
 use crate::xml::{Ns, Token, Xml};
@@ -17,6 +17,18 @@ use std::io::BufRead;
 /// # Errors
 /// As [`crate::arf::parse`].
 pub fn parse(input: impl BufRead) -> Result<Evaluation, ArfError> {
+    read(input, |_| true)
+}
+
+/// As [`parse`], but with rows for definitions that failed or could not be judged alone; the others are counted in `left_out`.
+///
+/// # Errors
+/// As [`crate::arf::parse`].
+pub fn parse_found(input: impl BufRead) -> Result<Evaluation, ArfError> {
+    read(input, |outcome| !matches!(outcome, Outcome::Pass | Outcome::NotApplicable))
+}
+
+fn read(input: impl BufRead, kept: impl Fn(Outcome) -> bool + Copy) -> Result<Evaluation, ArfError> {
     let mut xml = Xml::new(input);
     let mut definitions = HashMap::new();
     let mut results = None;
@@ -32,12 +44,12 @@ pub fn parse(input: impl BufRead) -> Result<Evaluation, ArfError> {
                 read_definition(definition, &mut definitions, &mut xml)?;
             }
             (Ns::OvalDefinitions, "tests" | "objects" | "states" | "variables") | (Ns::OvalResults, "tests") => xml.skip()?,
-            (Ns::OvalResults, "results") => results = Some(read_results(&definitions, &mut xml)?),
+            (Ns::OvalResults, "results") => results = Some(read_results(&definitions, kept, &mut xml)?),
             _ => {}
         }
     }
-    let rules = results.ok_or(ArfError::NoTestResult)?;
-    Ok(Evaluation { rules, ..Evaluation::default() })
+    let (rules, left_out) = results.ok_or(ArfError::NoTestResult)?;
+    Ok(Evaluation { rules, left_out, ..Evaluation::default() })
 }
 
 /// A definition's own words.
@@ -95,8 +107,13 @@ fn fix(comment: &str) -> Option<String> {
     (!package.is_empty() && !version.is_empty() && version != "0").then(|| format!("Upgrade {package} to {version} or later."))
 }
 
-fn read_results<R: BufRead>(definitions: &HashMap<String, Definition>, xml: &mut Xml<R>) -> Result<Vec<RuleResult>, ArfError> {
+fn read_results<R: BufRead>(
+    definitions: &HashMap<String, Definition>,
+    kept: impl Fn(Outcome) -> bool,
+    xml: &mut Xml<R>,
+) -> Result<(Vec<RuleResult>, LeftOut), ArfError> {
     let mut rules = Vec::new();
+    let mut left_out = LeftOut::default();
     let mut budget = Budget::new();
     let inside = xml.depth();
     while xml.depth() >= inside {
@@ -105,16 +122,21 @@ fn read_results<R: BufRead>(definitions: &HashMap<String, Definition>, xml: &mut
             (Ns::OvalResults, "definition") => {
                 let (id, result) = (start.attr("definition_id")?, start.attr("result")?);
                 xml.skip()?;
-                if let Some(rule) = definitions.get(&id).and_then(|definition| judge(definition, &result)) {
-                    budget.take(&rule)?;
-                    rules.push(rule);
+                let Some(rule) = definitions.get(&id).and_then(|definition| judge(definition, &result)) else { continue };
+                match rule.outcome {
+                    outcome if kept(outcome) => {
+                        budget.take(&rule)?;
+                        rules.push(rule);
+                    }
+                    Outcome::NotApplicable => left_out.not_applicable += 1,
+                    _ => left_out.passed += 1,
                 }
             }
             (Ns::OvalResults, "system" | "definitions") => {}
             _ => xml.skip()?,
         }
     }
-    Ok(rules)
+    Ok((rules, left_out))
 }
 
 /// One definition with its result; `None` for classes that judge nothing.
