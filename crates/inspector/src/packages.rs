@@ -6,7 +6,6 @@
 pub(crate) mod apk;
 pub(crate) mod bdb;
 pub(crate) mod dpkg;
-mod dpkg_version;
 pub(crate) mod ndb;
 pub(crate) mod rpm;
 #[cfg(test)]

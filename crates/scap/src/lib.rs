@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod arf;
+pub mod debian_version;
 pub mod evaluation;
 pub mod feed;
 pub mod oval;

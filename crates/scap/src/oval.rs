@@ -63,6 +63,8 @@ struct Definition {
     identifiers: Vec<Identifier>,
     /// From criteria such as `bash DPKG is earlier than 5.2.15-2`.
     fixes: Vec<String>,
+    /// The packages through which a definition of source packages concerns the image; see [`crate::feed`].
+    through: String,
 }
 
 /// Most packages named in one definition's fix.
@@ -73,6 +75,7 @@ fn read_definition<R: BufRead>(mut definition: Definition, all: &mut HashMap<Str
     while xml.depth() >= inside {
         let Token::Start(start) = xml.next()? else { continue };
         match start.local() {
+            "through" if start.ns == Ns::Tidewaiter => definition.through = text::read(xml, Form::Prose)?,
             "title" => definition.title = text::read(xml, Form::Prose)?,
             "description" => definition.description = text::read(xml, Form::Prose)?,
             "severity" => definition.severity = text::read(xml, Form::Prose)?,
@@ -164,6 +167,6 @@ fn judge(definition: &Definition, result: &str) -> Option<RuleResult> {
         rationale: String::new(),
         fix: if told { definition.fixes.join("\n") } else { String::new() },
         identifiers: definition.identifiers.clone(),
-        message: String::new(),
+        message: if told { definition.through.clone() } else { String::new() },
     })
 }

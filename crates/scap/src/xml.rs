@@ -22,6 +22,8 @@ pub(crate) enum Ns {
     Xhtml,
     OvalDefinitions,
     OvalResults,
+    /// What we add to definitions.
+    Tidewaiter,
     Other,
 }
 
@@ -32,6 +34,7 @@ impl Ns {
             ResolveResult::Bound(Namespace("http://www.w3.org/1999/xhtml")) => Self::Xhtml,
             ResolveResult::Bound(Namespace("http://oval.mitre.org/XMLSchema/oval-definitions-5")) => Self::OvalDefinitions,
             ResolveResult::Bound(Namespace("http://oval.mitre.org/XMLSchema/oval-results-5")) => Self::OvalResults,
+            ResolveResult::Bound(Namespace(crate::feed::NAMESPACE)) => Self::Tidewaiter,
             _ => Self::Other,
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Source: deb-control(5), dpkg's `lib/dpkg/parse.c`; status.d: bazelbuild/rules_docker.
 
-use super::{Found, MAX_PACKAGES, Unreadable, clean, dpkg_version};
+use super::{Found, MAX_PACKAGES, Unreadable, clean};
 use crate::inside;
+use scap::debian_version;
 use scap::report::{Package, PackageKind};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ pub(crate) fn installed(root: &Path) -> Result<Option<Listed>, Unreadable> {
 }
 
 fn order(Installed { package: a, .. }: &Installed, Installed { package: b, .. }: &Installed) -> Ordering {
-    let by_version = || dpkg_version::compare(&a.version, &b.version).then_with(|| a.version.cmp(&b.version));
+    let by_version = || debian_version::compare(&a.version, &b.version).then_with(|| a.version.cmp(&b.version));
     a.name.cmp(&b.name).then_with(by_version).then_with(|| told_architecture(a).cmp(told_architecture(b)))
 }
 

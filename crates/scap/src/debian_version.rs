@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 /// As `dpkg --compare-versions` has it.
-pub(super) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     let ((a_epoch, a), (b_epoch, b)) = (epoch(a), epoch(b));
     let ((a, a_revision), (b, b_revision)) = (revision(a), revision(b));
     a_epoch.cmp(&b_epoch).then_with(|| part(a, b)).then_with(|| part(a_revision, b_revision))
