@@ -4,6 +4,7 @@ pub mod arf;
 pub mod debian_version;
 pub mod evaluation;
 pub mod feed;
+pub mod keyring;
 pub mod oval;
 pub mod protocol;
 pub mod report;

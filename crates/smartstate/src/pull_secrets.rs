@@ -6,11 +6,14 @@ use crate::reference;
 use inventory::reference::Reference;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use scap::keyring;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
 const SECRETS_AT_MOST: usize = 20;
+/// Where the two forms of pull secrets keep their logins.
+const FILES: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 
 /// Where pull secrets of the image's workloads are: namespace and name, each once. Workloads that have the same content from elsewhere do not count: their
 /// secrets are for there.
@@ -40,91 +43,60 @@ pub(crate) async fn places(conn: &mut PgConnection, scan: &Scan) -> anyhow::Resu
     Ok(places.into_iter().take(SECRETS_AT_MOST).collect())
 }
 
-/// The logins at `places` that `image` may be pulled with, each as the text of a docker config with `auths`, and a warning for each secret that could not
-/// be read.
+/// The logins at `places` that `image` may be pulled with, each as the text of a docker config with `auths`, and a warning for each secret, or entry for
+/// this image, that could not be read: the others are used.
 ///
 /// # Errors
 /// The cluster does not answer, or does not know Tidewaiter.
 pub(crate) async fn read(client: &Client, places: &[(String, String)], image: &str) -> Result<(Vec<String>, Vec<String>), kube::Error> {
-    let (mut logins, mut warnings) = (BTreeSet::new(), vec![]);
+    let (mut logins, mut warnings) = (vec![], vec![]);
     let Some(image) = Reference::parse(image) else { return Ok((vec![], vec![])) };
     for (namespace, name) in places {
         match Api::<Secret>::namespaced(client.clone(), namespace).get(name).await {
-            Ok(secret) => match auths(&secret) {
-                Some(auths) => logins.extend(fitting(auths, &image)),
-                None => warnings.push(format!("The pull secret {namespace}/{name} holds no registry login.")),
-            },
+            Ok(secret) => {
+                let (login, problems) = fitting(&secret, &image);
+                logins.extend(login.filter(|login| !logins.contains(login)));
+                warnings.extend(problems.into_iter().map(|problem| format!("The pull secret {namespace}/{name} {problem}.")));
+            }
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
                 warnings.push(format!("The pull secret {namespace}/{name} could not be read ({}); the image is pulled without it.", status.message));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((logins.into_iter().collect(), warnings))
+    Ok((logins, warnings))
 }
 
-/// The logins of both forms of pull secrets, by what they are for.
+/// A docker config of those logins of a secret that are for the place of `image`, `None` when none is; and what of it cannot be read.
 ///
 /// Source: Kubernetes, types `kubernetes.io/dockerconfigjson` and (older, without `auths`) `kubernetes.io/dockercfg`.
-fn auths(secret: &Secret) -> Option<Map<String, Value>> {
-    let data = secret.data.as_ref()?;
-    let object = |key: &str| match serde_json::from_slice(&data.get(key)?.0).ok()? {
-        Value::Object(fields) => Some(fields),
-        _ => None,
-    };
-    match object(".dockerconfigjson") {
-        Some(mut config) => match config.remove("auths")? {
-            Value::Object(auths) => Some(auths),
-            _ => None,
-        },
-        None => object(".dockercfg"),
+fn fitting(secret: &Secret, image: &Reference) -> (Option<String>, Vec<String>) {
+    let (mut auths, mut problems) = (Map::new(), vec![]);
+    let files: Vec<_> = FILES.iter().filter_map(|file| Some((file, secret.data.as_ref()?.get(*file)?))).collect();
+    if files.is_empty() {
+        problems.push(format!("holds no registry login: it has neither {} nor {}", FILES[0], FILES[1]));
     }
-}
-
-/// A docker config of those `auths` that are for the place of `image`; `None` when none is.
-fn fitting(auths: Map<String, Value>, image: &Reference) -> Option<String> {
-    let auths: Map<String, Value> = auths.into_iter().filter_map(|(key, login)| Some((key_for(&key, image)?, login))).collect();
-    (!auths.is_empty()).then(|| json!({ "auths": auths }).to_string())
-}
-
-/// The key, when it is for the place of `image`; with the port that the image's host was given to be known as one (see `reference`).
-///
-/// Source: kubelet's keyring (k8s.io/kubernetes/pkg/credentialprovider); the inspector chooses among the fitting ones by the same rules.
-fn key_for(key: &str, image: &Reference) -> Option<String> {
-    let bare = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
-    let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
-    let path = match path {
-        "v1" | "v2" => "",
-        path => path.trim_start_matches("v1/").trim_start_matches("v2/"),
-    };
-    let rest = image.name.strip_prefix(path)?;
-    if !(path.is_empty() || rest.is_empty() || rest.starts_with('/')) {
-        return None;
+    for (file, text) in files {
+        match keyring::entries(&text.0) {
+            Ok(entries) => {
+                for (key, entry) in entries.into_iter().filter(|(key, _)| keyring::rank(key, &image.registry, &image.name).is_some()) {
+                    match keyring::logins(&entry) {
+                        Ok(logins) if logins.is_empty() => problems.push(format!("has an entry for “{}” without a login", shown(&key))),
+                        Ok(_) => _ = auths.insert(key, entry),
+                        Err(problem) => problems.push(format!("has an entry for “{}” that cannot be used: {problem}", shown(&key))),
+                    }
+                }
+            }
+            Err(problem) => problems.push(format!("cannot be used: {problem} in {file}")),
+        }
     }
-    if host_fits(host, &image.registry) {
-        return Some(key.to_owned());
-    }
-    let marked = image.registry.strip_suffix(":443").filter(|name| !name.contains('.'))?;
-    marked.eq_ignore_ascii_case(host).then(|| if path.is_empty() { image.registry.clone() } else { format!("{}/{path}", image.registry) })
+    ((!auths.is_empty()).then(|| json!({ "auths": auths }).to_string()), problems)
 }
 
-/// `*` stands for (a part of) one label of the host, as in `*.example.com`.
-fn host_fits(pattern: &str, host: &str) -> bool {
-    let ((pattern, pattern_port), (host, port)) = (with_port(pattern), with_port(host));
-    let (patterns, labels): (Vec<&str>, Vec<&str>) = (pattern.split('.').collect(), host.split('.').collect());
-    pattern_port == port && patterns.len() == labels.len() && patterns.iter().zip(&labels).all(|(pattern, label)| label_fits(pattern, label))
-}
-
-fn with_port(host: &str) -> (&str, &str) {
-    host.rsplit_once(':').unwrap_or((host, ""))
-}
-
-fn label_fits(pattern: &str, label: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern.eq_ignore_ascii_case(label),
-        Some((start, end)) => label.len() >= start.len() + end.len() && label.starts_with(start) && label.ends_with(end),
-    }
+/// A key as people may see it.
+fn shown(key: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    key.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -133,33 +105,60 @@ mod tests {
     use crate::lease::tests::taken;
     use sqlx::PgPool;
 
-    fn kept(keys: &[&str], image: &str) -> Vec<String> {
+    fn secret(file: &str, text: &str) -> Secret {
+        serde_json::from_value(json!({ "data": { file: k8s_openapi::ByteString(text.into()) } })).unwrap()
+    }
+
+    /// The keys that the pod gets, and the warnings.
+    fn fitted(file: &str, text: &str, image: &str) -> (Vec<String>, Vec<String>) {
         let image = Reference::parse(&format!("{image}@sha256:{}", "a".repeat(64))).unwrap();
-        let auths = keys.iter().map(|key| ((*key).to_owned(), json!({ "auth": "eDp5" }))).collect();
-        let Some(config) = fitting(auths, &image) else { return vec![] };
-        let config: Value = serde_json::from_str(&config).unwrap();
-        config["auths"].as_object().unwrap().keys().cloned().collect()
+        let (config, problems) = fitting(&secret(file, text), &image);
+        let auths = |config: String| serde_json::from_str::<Value>(&config).unwrap()["auths"].as_object().unwrap().keys().cloned().collect();
+        (config.map(auths).unwrap_or_default(), problems)
+    }
+
+    fn kept(keys: &[&str], image: &str) -> Vec<String> {
+        let auths: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), json!({ "auth": "eDp5" }))).collect();
+        let (keys, problems) = fitted(".dockerconfigjson", &json!({ "auths": auths }).to_string(), image);
+        assert!(problems.is_empty(), "{problems:?}");
+        keys
     }
 
     #[test]
     fn of_a_secret_with_many_logins_the_pod_gets_those_for_the_images_place() {
-        let keys = ["quay.io", "quay.io/shop", "quay.io/sho", "quay.io:8443", "https://index.docker.io/v1/", "*.azurecr.io", "evil-quay.io"];
+        let keys = ["quay.io", "quay.io/shop", "quay.io/web", "quay.io:8443", "https://index.docker.io/v1/", "*.azurecr.io", "evil-quay.io"];
         assert_eq!(kept(&keys, "quay.io/shop/cart"), ["quay.io", "quay.io/shop"]);
         assert_eq!(kept(&keys, "quay.io:8443/shop"), ["quay.io:8443"]);
         assert_eq!(kept(&keys, "debian"), ["https://index.docker.io/v1/"]);
         assert_eq!(kept(&keys, "team.azurecr.io/a"), ["*.azurecr.io"]);
         assert!(kept(&keys, "a.team.azurecr.io/a").is_empty());
-        assert_eq!(kept(&["myhost", "myhost/team"], "myhost:443/app"), ["myhost:443"]);
+        assert_eq!(kept(&["myhost", "myhost/team"], "myhost:443/app"), ["myhost"]);
+        assert_eq!(kept(&["10.99.0.*:5001"], "10.99.0.1:5001/bugs/glob"), ["10.99.0.*:5001"]);
     }
 
     #[test]
     fn both_forms_of_pull_secrets_are_read() {
-        let secret = |key: &str, text: &str| serde_json::from_value::<Secret>(json!({ "data": { key: k8s_openapi::ByteString(text.into()) } })).unwrap();
-        let keys = |secret: Secret| auths(&secret).map(|auths| auths.keys().cloned().collect::<Vec<_>>());
-        assert_eq!(keys(secret(".dockerconfigjson", r#"{"auths":{"quay.io":{}},"credsStore":"x"}"#)), Some(vec!["quay.io".into()]));
-        assert_eq!(keys(secret(".dockercfg", r#"{"quay.io":{}}"#)), Some(vec!["quay.io".into()]));
-        assert_eq!(keys(secret(".dockerconfigjson", "broken")), None);
-        assert_eq!(keys(secret("other", "{}")), None);
+        let one = (vec!["quay.io".to_owned()], vec![]);
+        assert_eq!(fitted(".dockerconfigjson", r#"{"auths":{"quay.io":{"auth":"eDp5"}},"credsStore":"x","HttpHeaders":{}}"#, "quay.io/a"), one);
+        assert_eq!(fitted(".dockercfg", r#"{"quay.io":{"auth":"eDp5","email":"x"}}"#, "quay.io/a"), one);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_stops_nothing_else() {
+        for (file, text, words) in [
+            (".dockerconfigjson", "broken secret", "cannot be used: it is no JSON"),
+            ("other", "{}", "holds no registry login"),
+            (".dockerconfigjson", r#"{"auths":{"quay.io":{"auth":"!!secret!!"}}}"#, "“quay.io” that cannot be used: its “auth”"),
+            (".dockerconfigjson", r#"{"auths":{"quay.io":{}}}"#, "“quay.io” without a login"),
+            (".dockerconfigjson", r#"{"auths":[]}"#, "“auths” is no object"),
+        ] {
+            let (keys, problems) = fitted(file, text, "quay.io/a");
+            assert!(keys.is_empty() && problems.len() == 1 && problems[0].contains(words) && !problems[0].contains("secret"), "{problems:?}");
+        }
+        let (keys, problems) = fitted(".dockerconfigjson", r#"{"auths":{"quay.io":{"auth":"!"},"quay.io/a":{"auth":"eDp5"},"other.io":7}}"#, "quay.io/a");
+        assert_eq!((keys, problems.len()), (vec!["quay.io/a".to_owned()], 1));
+        let elsewhere = fitted(".dockerconfigjson", r#"{"auths":{"other.io":{"auth":"!"}}}"#, "quay.io/a");
+        assert_eq!(elsewhere, (vec![], vec![]), "entries for other places do not matter");
     }
 
     #[sqlx::test(migrator = "model::MIGRATOR")]
