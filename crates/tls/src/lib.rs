@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod accepting_verifier;
+mod client;
+mod identity;
+mod refusal;
+
+pub use accepting_verifier::AcceptingVerifier;
+pub use client::{Trust, certificates, client_config};
+pub use identity::{Identity, IdentityError};
+pub use refusal::Refusal;
