@@ -35,8 +35,8 @@ impl Logins {
 
     /// The logins that fit `image`, the most specific key first, each once.
     pub(crate) fn matching(&self, image: &Reference) -> Vec<Login> {
-        let fits = |(key, login)| Some((keyring::rank(key, &image.registry, &image.repository)?, login));
-        let mut fitting: Vec<(Rank, &Login)> = self.0.iter().map(|(key, login)| (key, login)).filter_map(fits).collect();
+        let rank = |key: &str| keyring::rank(key, &image.registry, &image.repository);
+        let mut fitting: Vec<(Rank, &Login)> = self.0.iter().filter_map(|(key, login)| Some((rank(key)?, login))).collect();
         fitting.sort_by(|(a, _), (b, _)| b.cmp(a));
         let mut logins: Vec<Login> = Vec::new();
         for (_, login) in fitting {

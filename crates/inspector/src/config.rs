@@ -2,9 +2,11 @@
 //!
 //! Source: OCI image specification 1.1, config.md; Docker image specification 1.2.
 
-use crate::failure::bad_image;
+use crate::failure::{bad_image, failure};
+use crate::go;
+use crate::platform::Platform;
 use chrono::{DateTime, Utc};
-use scap::protocol::Failure;
+use scap::protocol::{Failure, FailureCode};
 use scap::report::ImageConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -13,16 +15,24 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) image: ImageConfig,
+    pub(crate) platform: Platform,
     /// Digests of the layers' tar streams, lowest first.
     pub(crate) diff_ids: Vec<String>,
     pub(crate) healthcheck: bool,
 }
+
+/// Fields that Go takes in any case.
+const NAMES: &[&str] = &[
+    "architecture", "os", "variant", "author", "created", "config", "rootfs", "diff_ids", "User", "WorkingDir", "Env", "Entrypoint", "Cmd", "ExposedPorts",
+    "Labels", "Healthcheck", "Test",
+];
 
 // Docker writes null where OCI leaves out.
 #[derive(Deserialize)]
 struct Raw {
     architecture: Option<String>,
     os: Option<String>,
+    variant: Option<String>,
     author: Option<String>,
     created: Option<String>,
     config: Option<Container>,
@@ -34,11 +44,11 @@ struct Raw {
 struct Container {
     user: Option<String>,
     working_dir: Option<String>,
-    env: Option<Vec<String>>,
+    env: Option<Vec<Option<String>>>,
     entrypoint: Option<Words>,
     cmd: Option<Words>,
     exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, Option<String>>>,
     healthcheck: Option<Healthcheck>,
 }
 
@@ -53,7 +63,7 @@ enum Words {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Healthcheck {
-    test: Option<Vec<String>>,
+    test: Option<Words>,
 }
 
 #[derive(Deserialize)]
@@ -66,10 +76,10 @@ struct RootFs {
 /// # Errors
 /// `BadImage`: no JSON, not for Linux, or not as many diff_ids as layers.
 pub(crate) fn parse(bytes: &[u8], layers: usize) -> Result<Config, Failure> {
-    let raw: Raw = serde_json::from_slice(bytes).map_err(|e| bad_image(format!("The image's configuration is damaged: {e}.")))?;
-    let os = raw.os.unwrap_or_default();
-    if !matches!(os.as_str(), "" | "linux") {
-        return Err(bad_image(format!("The image is for {os}: only Linux images can be inspected.")));
+    let raw: Raw = go::parse(bytes, NAMES).map_err(|e| bad_image(format!("The image's configuration is damaged: {e}.")))?;
+    let platform = Platform::new(raw.os.as_deref(), raw.architecture.as_deref(), raw.variant.as_deref());
+    if !platform.is_linux() {
+        return Err(failure(FailureCode::NoPlatform, format!("The image is for {}: only Linux images can be inspected.", platform.os)));
     }
     let diff_ids = raw.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
     if diff_ids.len() != layers {
@@ -82,19 +92,19 @@ pub(crate) fn parse(bytes: &[u8], layers: usize) -> Result<Config, Failure> {
         Some(Words::One(word)) => vec![word],
     };
     let image = ImageConfig {
-        architecture: raw.architecture.unwrap_or_default(),
-        os,
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
         author: raw.author.unwrap_or_default(),
         created_at: raw.created.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|time| time.with_timezone(&Utc)),
         user: container.user.unwrap_or_default(),
         working_dir: container.working_dir.unwrap_or_default(),
-        env: container.env.unwrap_or_default(),
+        env: container.env.unwrap_or_default().into_iter().flatten().collect(),
         entrypoint: words(container.entrypoint),
         cmd: words(container.cmd),
         exposed_ports: container.exposed_ports.unwrap_or_default().into_keys().collect(),
-        labels: container.labels.unwrap_or_default(),
+        labels: container.labels.unwrap_or_default().into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect(),
     };
-    let test = container.healthcheck.and_then(|check| check.test).unwrap_or_default();
+    let test = words(container.healthcheck.and_then(|check| check.test));
     let healthcheck = test.first().is_some_and(|kind| kind != "NONE");
-    Ok(Config { image, diff_ids, healthcheck })
+    Ok(Config { image, platform, diff_ids, healthcheck })
 }

@@ -2,9 +2,10 @@
 
 use crate::failure::{failure, storage};
 use crate::oscap::{self, Target};
+use crate::platform::Platform;
 use crate::pull::{self, Progress, Unpacked, millis};
 use crate::settings::Settings;
-use crate::{manifest, os, packages};
+use crate::{os, packages};
 use futures::FutureExt as _;
 use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
 use scap::report::{InspectionReport, LayerState, OperatingSystem, Package, PackageDatabase, REPORT_VERSION, Timings};
@@ -96,7 +97,7 @@ impl Inspection {
             failure: state.failure.clone(),
             os: state.image.as_ref().and_then(|image| image.os.clone()),
             package_database: state.image.as_ref().map(|image| image.database.clone()),
-            architecture: manifest::architecture().to_owned(),
+            architecture: Platform::node().architecture,
         }
     }
 
@@ -178,6 +179,7 @@ impl Inspection {
             image: self.settings.image_name.clone(),
             env: image.unpacked.config.env.clone(),
             os: image.os.clone(),
+            debian_architecture: image.unpacked.platform.debian_architecture().to_owned(),
             package_database: image.database.clone(),
             memory_bytes: self.settings.memory_bytes,
             progress: self.progress.clone(),

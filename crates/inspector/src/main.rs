@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use inspector::platform::Platform;
 use inspector::pull::pull;
 use inspector::reference::Reference;
 use inspector::registry::Access;
@@ -45,6 +46,9 @@ enum Command {
         /// PEM file of additional roots.
         #[arg(long)]
         registry_ca: Option<PathBuf>,
+        /// os/architecture of the wanted variant; this machine's when none is given.
+        #[arg(long, value_parser = |text: &str| Platform::parse(text).ok_or("it is no os/architecture"))]
+        platform: Option<Platform>,
     },
 }
 
@@ -56,9 +60,9 @@ async fn main() -> anyhow::Result<()> {
             tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
             run(listen).await
         }
-        Command::Pull { image, into, plain_http, auth, registry_ca } => {
+        Command::Pull { image, into, plain_http, auth, registry_ca, platform } => {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-            let access = Access { plain_http, ca_file: registry_ca, auth_dir: auth, retry_for: RETRY_FOR };
+            let access = Access { plain_http, ca_file: registry_ca, auth_dir: auth, platform, retry_for: RETRY_FOR };
             print_pull(&image, &access, &into).await
         }
     }

@@ -44,6 +44,8 @@ pub struct Target {
     /// The image's environment, `NAME=VALUE` each.
     pub env: Vec<String>,
     pub os: Option<OperatingSystem>,
+    /// The image's in the words of Debian's packages, for one whose packages do not tell it.
+    pub debian_architecture: String,
     pub package_database: PackageDatabase,
     /// The memory of the container, of which OpenSCAP gets a part; `None`: no limit.
     pub memory_bytes: Option<u64>,

@@ -1,28 +1,24 @@
 //! From a reference to an unpacked image: manifest, configuration, layers.
 
-use crate::config::{self, Config};
-use crate::failure::{bad_image, failure, storage};
-use crate::manifest::{self, Descriptor, Manifest};
+mod choose;
+mod download;
+
+use crate::failure::{failure, storage};
+use crate::manifest::Descriptor;
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::{Access, Registry};
-use crate::transport;
 use crate::unpack::{self, Limits, Tree};
 use scap::protocol::{Failure, FailureCode};
 use scap::report::ImageConfig;
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Layers fetched at a time.
 const PARALLEL: usize = 3;
-/// Lists that may be in each other.
-const MAX_LISTS: u32 = 3;
-/// A transfer that broke is tried again this often in all.
-const ATTEMPTS: u32 = 4;
 
 /// An image in a folder.
 #[derive(Debug)]
@@ -35,6 +31,8 @@ pub struct Unpacked {
     pub manifest_digest: String,
     pub media_type: String,
     pub config: ImageConfig,
+    /// What it was made for.
+    pub platform: Platform,
     pub compressed_bytes: u64,
     pub unpacked_bytes: u64,
     /// Entries of all layers.
@@ -49,14 +47,6 @@ pub struct Unpacked {
     pub warnings: Vec<String>,
     /// Account files of which a part was left out.
     pub cut_files: Vec<String>,
-}
-
-/// What an image is made of.
-struct Parts {
-    manifest_digest: String,
-    media_type: String,
-    config: Config,
-    layers: Vec<Descriptor>,
 }
 
 /// How far it is.
@@ -83,7 +73,8 @@ pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Pat
     let started = Instant::now();
     progress(Progress::Manifest);
     let registry = Arc::new(Registry::new(image, access)?);
-    let parts = parts(&registry, image).await?;
+    let wanted = access.platform.clone().unwrap_or_else(Platform::node);
+    let parts = choose::choose(&registry, image, &wanted).await?;
     let mut stored = check_size(&parts.layers, limits)?;
     let blobs = into.join("blobs");
     let root = into.join("root");
@@ -130,13 +121,14 @@ pub async fn pull(image: &Reference, access: &Access, limits: Limits, into: &Pat
         manifest_digest: parts.manifest_digest,
         media_type: parts.media_type,
         config: parts.config.image,
+        platform: parts.config.platform,
         compressed_bytes: parts.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
         unpacked_bytes: tree.bytes,
         entries: tree.entries,
         inodes: tree.state.len(),
         pull_ms: millis(pulled),
         unpack_ms: millis(unpacking),
-        warnings: tree.notes.sentences(),
+        warnings: parts.warning.into_iter().chain(tree.notes.sentences()).collect(),
         cut_files: tree.notes.cut_files,
     })
 }
@@ -155,38 +147,6 @@ fn check_size(layers: &[Descriptor], limits: Limits) -> Result<u64, Failure> {
     Err(failure(FailureCode::TooLarge, message))
 }
 
-async fn parts(registry: &Registry, image: &Reference) -> Result<Parts, Failure> {
-    let mut digest = image.digest.clone();
-    let mut parsed = verified_manifest(registry, &digest).await?;
-    for _ in 0..MAX_LISTS {
-        let Manifest::List(list) = &parsed else { break };
-        digest = manifest::select(list, manifest::architecture())?.digest.clone();
-        parsed = verified_manifest(registry, &digest).await?;
-    }
-    let Manifest::Image { media_type, config, layers } = parsed else {
-        return Err(bad_image(format!("The image's list names a list, and so on more than {MAX_LISTS} times.")));
-    };
-    let bytes = registry.small_blob(&config.digest).await?;
-    verify(&bytes, &config.digest, "configuration")?;
-    let config = config::parse(&bytes, layers.len())?;
-    Ok(Parts { manifest_digest: digest, media_type, config, layers })
-}
-
-async fn verified_manifest(registry: &Registry, digest: &str) -> Result<Manifest, Failure> {
-    let bytes = registry.manifest(digest).await?;
-    verify(&bytes, digest, "manifest")?;
-    manifest::parse(&bytes)
-}
-
-fn verify(bytes: &[u8], digest: &str, what: &str) -> Result<(), Failure> {
-    if format!("sha256:{}", hex::encode(Sha256::digest(bytes))) == digest {
-        return Ok(());
-    }
-    Err(bad_image(format!(
-        "The image's {what} is not what its digest {digest} promises: the registry's storage is damaged, or something in between changed it."
-    )))
-}
-
 type Fetch = AbortOnDropHandle<Result<(PathBuf, Instant), Failure>>;
 
 /// One task per layer, some of them at work at a time, in order; dropped, they stop.
@@ -197,66 +157,12 @@ fn fetch_all(registry: &Arc<Registry>, layers: &[Descriptor], blobs: &Path, fetc
         let (layer, file) = (layer.clone(), blobs.join(number.to_string()));
         AbortOnDropHandle::new(tokio::spawn(async move {
             let _slot = slots.acquire().await;
-            download(&registry, &layer, &file).await?;
+            download::download(&registry, &layer, &file).await?;
             fetched.add_permits(1);
             Ok((file, Instant::now()))
         }))
     };
     layers.iter().enumerate().map(fetch).collect()
-}
-
-/// Fetches a blob to `file`, again when the transfer breaks, and verifies its size and digest.
-async fn download(registry: &Registry, layer: &Descriptor, file: &Path) -> Result<(), Failure> {
-    let mut attempt = 1;
-    loop {
-        match download_once(registry, layer, file).await {
-            Err(Interrupted::Broken(failure)) if attempt < ATTEMPTS => {
-                tracing::info!("{} Fetching {} again.", failure.message, layer.digest);
-                tokio::time::sleep(Duration::from_millis(500) * attempt).await;
-                attempt += 1;
-            }
-            Err(Interrupted::Broken(failure) | Interrupted::Failed(failure)) => return Err(failure),
-            Ok(()) => return Ok(()),
-        }
-    }
-}
-
-enum Interrupted {
-    /// Worth another try.
-    Broken(Failure),
-    Failed(Failure),
-}
-
-impl From<Failure> for Interrupted {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-async fn download_once(registry: &Registry, layer: &Descriptor, file: &Path) -> Result<(), Interrupted> {
-    let disk = |e: std::io::Error| storage("fetching a layer", &e);
-    let mut response = registry.blob(&layer.digest).await?;
-    let url = response.url().clone();
-    let mut out = BufWriter::with_capacity(1 << 20, tokio::fs::File::create(file).await.map_err(disk)?);
-    let mut hash = Sha256::new();
-    let mut size = 0u64;
-    while let Some(chunk) = response.chunk().await.map_err(|e| Interrupted::Broken(transport::unreachable(&url, &e)))? {
-        size += chunk.len() as u64;
-        if size > layer.size {
-            return Err(bad_image(format!("A layer of the image is larger than its manifest says ({}).", layer.digest)).into());
-        }
-        hash.update(&chunk);
-        out.write_all(&chunk).await.map_err(disk)?;
-    }
-    out.flush().await.map_err(disk)?;
-    if size != layer.size || format!("sha256:{}", hex::encode(hash.finalize())) != layer.digest {
-        let message = format!(
-            "A layer of the image is not what its digest {} promises: the registry's storage is damaged, or something in between changed it.",
-            layer.digest
-        );
-        return Err(Interrupted::Broken(bad_image(message)));
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {

@@ -2,16 +2,18 @@
 //!
 //! Source: OCI distribution specification 1.1 §“Pulling manifests”, “Pulling blobs”; distribution/docs/spec/auth.
 
-use crate::auth::{Login, Logins};
-use crate::challenge::{self, Challenge};
-use crate::failure::{bad_image, failure};
+mod login;
+mod refusal;
+
+use crate::auth::Logins;
+use crate::failure::bad_image;
 use crate::manifest;
+use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::transport::Transport;
-use reqwest::header::WWW_AUTHENTICATE;
-use reqwest::{Method, Response, StatusCode};
-use scap::protocol::{Failure, FailureCode};
-use serde::Deserialize;
+use crate::transport::{Ask, Transport};
+use reqwest::{Response, StatusCode};
+use scap::keyring::Login;
+use scap::protocol::Failure;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -26,6 +28,8 @@ pub struct Access {
     pub ca_file: Option<PathBuf>,
     /// Folder whose subfolders hold Docker configuration files.
     pub auth_dir: PathBuf,
+    /// Which variant of an image is wanted; `None`: this machine's.
+    pub platform: Option<Platform>,
     /// How long a request is tried again while the registry cannot be reached or is too busy.
     pub retry_for: Duration,
 }
@@ -34,17 +38,12 @@ pub struct Access {
 pub(crate) struct Registry {
     transport: Transport,
     image: Reference,
-    base: String,
+    /// `https://host/v2/`.
+    root: String,
     plain: bool,
     logins: Vec<Login>,
     /// The header that worked last; `None` before any login.
     authorization: Mutex<Option<String>>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 impl Registry {
@@ -54,8 +53,8 @@ impl Registry {
         let plain = access.plain_http.contains(&image.registry);
         let scheme = if plain { "http" } else { "https" };
         Ok(Self {
-            transport: Transport::new(access)?,
-            base: format!("{scheme}://{}/v2/{}", image.host(), image.repository),
+            transport: Transport::new(access, image.host())?,
+            root: format!("{scheme}://{}/v2/", image.host()),
             logins: Logins::read(&access.auth_dir).matching(image),
             image: image.clone(),
             plain,
@@ -65,140 +64,65 @@ impl Registry {
 
     /// The bytes of the manifest `digest`; not yet verified.
     pub(crate) async fn manifest(&self, digest: &str) -> Result<Vec<u8>, Failure> {
-        let response = self.get(&format!("manifests/{digest}"), &manifest::ACCEPT.join(", ")).await?;
-        self.transport.read(response, manifest::MAX_MANIFEST_BYTES, "manifest").await
+        let response = self.get(&format!("manifests/{digest}"), &manifest::ACCEPT.join(", "), 0).await?;
+        self.transport.read(response, manifest::MAX_MANIFEST_BYTES, "the image's manifest").await
     }
 
     /// The bytes of a small blob; not yet verified.
     pub(crate) async fn small_blob(&self, digest: &str) -> Result<Vec<u8>, Failure> {
-        let response = self.blob(digest).await?;
-        self.transport.read(response, manifest::MAX_CONFIG_BYTES, "configuration").await
+        let response = self.blob(digest, 0).await?;
+        self.transport.read(response, manifest::MAX_CONFIG_BYTES, "the image's configuration").await
     }
 
-    /// A blob as it comes.
-    pub(crate) async fn blob(&self, digest: &str) -> Result<Response, Failure> {
-        self.get(&format!("blobs/{digest}"), "*/*").await
+    /// A blob as it comes, without its first `from` bytes where the registry can leave them out: then the answer is 206.
+    pub(crate) async fn blob(&self, digest: &str, from: u64) -> Result<Response, Failure> {
+        self.get(&format!("blobs/{digest}"), "*/*", from).await
     }
 
-    async fn get(&self, path: &str, accept: &str) -> Result<Response, Failure> {
-        let url = Url::parse(&format!("{}/{path}", self.base)).map_err(|e| bad_image(format!("“{}” is no address of a registry: {e}.", self.image)))?;
+    /// A layer from an address that the image names, without any login; what comes is verified like everything else.
+    pub(crate) async fn elsewhere(&self, url: &Url, from: u64) -> Result<Response, Failure> {
+        let response = self.transport.send(&Ask { from, ..Ask::new(url, "*/*", None) }).await?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal::elsewhere(url, response.status())) }
+    }
+
+    async fn get(&self, path: &str, accept: &str, from: u64) -> Result<Response, Failure> {
+        let url = self.url(&format!("{}/{path}", self.image.repository))?;
+        let ask = |authorization| Ask { from, ..Ask::new(&url, accept, authorization) };
         let known = self.authorization.lock().await.clone();
-        let response = self.transport.send(Method::GET, &url, accept, known.as_deref(), None).await?;
-        if !is_denied(&response) {
-            return self.checked(response, path);
+        let response = self.transport.send(&ask(known.as_deref())).await?;
+        if !self.wants_login(&response, known.as_deref()) {
+            return self.checked(response, path, None);
         }
         // Layers are fetched side by side: one of them logs in, the others take its result.
         let mut authorization = self.authorization.lock().await;
         if *authorization != known {
-            let response = self.transport.send(Method::GET, &url, accept, authorization.as_deref(), None).await?;
-            if !is_denied(&response) {
-                return self.checked(response, path);
+            let response = self.transport.send(&ask(authorization.as_deref())).await?;
+            if !self.wants_login(&response, authorization.as_deref()) {
+                return self.checked(response, path, None);
             }
         }
-        let mut answer = response;
-        for header in self.logins_for(&answer).await? {
-            answer = self.transport.send(Method::GET, &url, accept, Some(&header), None).await?;
-            if !is_denied(&answer) {
-                *authorization = Some(header);
-                break;
-            }
-        }
-        self.checked(answer, path)
+        let (answer, header, why) = self.log_in(response, &ask).await?;
+        *authorization = header.or_else(|| authorization.take());
+        self.checked(answer, path, why)
     }
 
-    /// One `Authorization` header per login that the registry's answer leaves open, the most specific first, and last an anonymous token.
-    async fn logins_for(&self, denied: &Response) -> Result<Vec<String>, Failure> {
-        let values = denied.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let mut headers = Vec::new();
-        match challenge::parse(values) {
-            None => {}
-            Some(Challenge::Basic) => headers.extend(self.logins.iter().filter_map(basic)),
-            Some(Challenge::Bearer { realm, service, scope }) => {
-                let realm = self.realm(&realm)?;
-                let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.image.repository));
-                for login in self.logins.iter().map(Some).chain([None]) {
-                    if let Some(token) = self.token(&realm, service.as_deref(), &scope, login).await? {
-                        headers.push(format!("Bearer {token}"));
-                    }
-                }
-            }
-        }
-        Ok(headers)
+    /// The registry refuses, or hides what is only there for those who log in. What its storage refuses is another matter.
+    fn wants_login(&self, response: &Response, authorization: Option<&str>) -> bool {
+        let hidden = response.status() == StatusCode::NOT_FOUND && authorization.is_none() && !self.logins.is_empty();
+        self.is_ours(response) && (is_denied(response) || hidden)
     }
 
-    /// Tokens are asked for with passwords: never without TLS, unless the registry itself is trusted without it.
-    fn realm(&self, realm: &str) -> Result<Url, Failure> {
-        let registry = &self.image.registry;
-        match Url::parse(realm) {
-            Ok(url) if url.scheme() == "https" || (self.plain && url.scheme() == "http") => Ok(url),
-            _ => Err(failure(FailureCode::AccessDenied, format!("The registry {registry} sends logins to “{realm}”, which is not an HTTPS address."))),
-        }
+    /// It comes from the registry, not from where that redirected to.
+    fn is_ours(&self, response: &Response) -> bool {
+        let answered = response.url();
+        Url::parse(&self.root).is_ok_and(|root| root.host_str() == answered.host_str() && root.port_or_known_default() == answered.port_or_known_default())
     }
 
-    /// A token for `scope`; `None` when the token server refuses.
-    async fn token(&self, realm: &Url, service: Option<&str>, scope: &str, login: Option<&Login>) -> Result<Option<String>, Failure> {
-        let response = match login {
-            Some(Login::RegistryToken(token)) => return Ok(Some(token.clone())),
-            Some(Login::IdentityToken(refresh)) => {
-                let service = service.unwrap_or_default();
-                let form = [("grant_type", "refresh_token"), ("service", service), ("scope", scope), ("client_id", "tidewaiter"), ("refresh_token", refresh)];
-                let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-                self.transport.send(Method::POST, realm, "application/json", None, Some(body)).await?
-            }
-            _ => {
-                let mut url = realm.clone();
-                url.query_pairs_mut().extend_pairs(service.map(|service| ("service", service))).append_pair("scope", scope);
-                let authorization = login.and_then(basic);
-                self.transport.send(Method::GET, &url, "application/json", authorization.as_deref(), None).await?
-            }
-        };
-        if !response.status().is_success() {
-            return Ok(None);
-        }
-        let bytes = self.transport.read(response, 1 << 20, "login token").await?;
-        let token: Option<Token> = serde_json::from_slice(&bytes).ok();
-        Ok(token.and_then(|token| token.token.or(token.access_token)).filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())))
-    }
-
-    fn checked(&self, response: Response, path: &str) -> Result<Response, Failure> {
-        let Reference { registry, repository, .. } = &self.image;
-        let status = response.status();
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.logins.is_empty() => Err(failure(
-                FailureCode::AccessDenied,
-                format!(
-                    "The registry {registry} wants a login for {repository} and there is none: add an image pull secret for it to the pods or to their service account."
-                ),
-            )),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(failure(
-                FailureCode::AccessDenied,
-                format!(
-                    "The registry {registry} refused the image pull secrets for {repository}: check their user name and password, and that the user may pull it."
-                ),
-            )),
-            StatusCode::NOT_FOUND if path.starts_with("blobs/") => Err(bad_image(format!(
-                "A part of the image ({}) is missing in the registry {registry}: push the image again.",
-                path.trim_start_matches("blobs/")
-            ))),
-            StatusCode::NOT_FOUND => Err(failure(
-                FailureCode::ImageNotFound,
-                format!("The registry {registry} has no image {} (any more): it was deleted or moved after the container was started.", self.image),
-            )),
-            status if status.is_success() => Ok(response),
-            status => Err(failure(FailureCode::RegistryUnreachable, format!("The registry {registry} answered with {status} for {path}."))),
-        }
+    fn url(&self, path: &str) -> Result<Url, Failure> {
+        Url::parse(&format!("{}{path}", self.root)).map_err(|e| bad_image(format!("“{}” is no address of a registry: {e}.", self.image)))
     }
 }
 
 fn is_denied(response: &Response) -> bool {
     matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-}
-
-/// The header for a password.
-fn basic(login: &Login) -> Option<String> {
-    use base64::Engine as _;
-    match login {
-        Login::Password { user, password } => Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))),
-        Login::IdentityToken(_) | Login::RegistryToken(_) => None,
-    }
 }

@@ -1,5 +1,6 @@
 //! The inspector's settings: environment variables of its container.
 
+use crate::platform::Platform;
 use crate::reference::{Reference, is_hex_sha256};
 use crate::registry::Access;
 use crate::unpack::Limits;
@@ -58,6 +59,7 @@ impl Settings {
                 plain_http: told(env::PLAIN_HTTP).unwrap_or_default().split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect(),
                 ca_file: told(env::REGISTRY_CA).map(PathBuf::from),
                 auth_dir: told(env::AUTH).map_or_else(|| "/auth".into(), PathBuf::from),
+                platform: told(env::PLATFORM).map(|text| Platform::parse(&text).context("it is no os/architecture").context(env::PLATFORM)).transpose()?,
                 retry_for: RETRY_FOR,
             },
             limits,

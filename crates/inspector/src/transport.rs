@@ -1,108 +1,207 @@
 //! HTTP to registries: patience with busy ones, plain words for those that cannot be reached.
 
+mod cause;
+mod retry;
+
 use crate::failure::{bad_image, failure};
+use crate::reach::{is_this_machine, literal, may_hold_content, may_log_in_at};
 use crate::registry::Access;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Response, StatusCode, redirect};
+use cause::authority;
+pub(crate) use cause::{chain, unreachable};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RANGE};
+use reqwest::{Client, Method, Response, redirect};
 use scap::protocol::{Failure, FailureCode};
-use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence after which a transfer counts as dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// For small answers as a whole: manifests, configurations, tokens.
+const SMALL_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-const MAX_REDIRECTS: usize = 5;
+/// As Go follows them.
+const MAX_REDIRECTS: usize = 10;
 
 pub(crate) struct Transport {
     client: Client,
-    /// For forms, which hold secrets: a redirect would send them on to wherever it leads.
-    posting: Client,
+    tls: rustls::ClientConfig,
     retry_for: Duration,
 }
 
+/// A request for the registry or what it names.
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) accept: &'a str,
+    pub(crate) authorization: Option<&'a str>,
+    /// Only what follows this many bytes.
+    pub(crate) from: u64,
+    /// Fields of a form: posted, and never sent on by a redirect, since they hold secrets.
+    pub(crate) form: Option<String>,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) const fn new(url: &'a Url, accept: &'a str, authorization: Option<&'a str>) -> Self {
+        Self { url, accept, authorization, from: 0, form: None }
+    }
+}
+
 impl Transport {
+    /// `host`: the registry's, as it stands in addresses.
+    ///
     /// # Errors
-    /// The file of additional roots cannot be read.
-    pub(crate) fn new(access: &Access) -> Result<Self, Failure> {
-        let authorities = authorities(access)?;
-        let client = |redirects| {
-            let builder = Client::builder()
-                .user_agent(concat!("tidewaiter-inspector/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .redirect(redirects)
-                .tls_certs_merge(authorities.clone());
-            builder.build().map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {}.", chain(&e))))
-        };
-        Ok(Self { client: client(redirects())?, posting: client(redirect::Policy::none())?, retry_for: access.retry_for })
+    /// The file of additional roots cannot be used.
+    pub(crate) fn new(access: &Access, host: &str) -> Result<Self, Failure> {
+        let tls = tls::client_config(tls::Trust::SystemAnd(authorities(access)?), None)
+            .map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {e}.")))?;
+        let here = is_this_machine(host);
+        let registry = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let resolver = Screened(Arc::new(move |name: &str, address| name == registry || may_hold_content(address, here)));
+        let client = client(&tls, resolver, follow(move |address| may_hold_content(address, here)))?;
+        Ok(Self { client, tls, retry_for: access.retry_for })
     }
 
-    /// Sends a request until it gets an answer other than 429 and 5xx, or the time for retries is over. `form` is a body of form fields.
+    /// Asks the registry, and what it redirects to: never this machine or its neighbours, unless the registry is there.
     ///
     /// # Errors
     /// `RegistryUnreachable`, `RegistryTls` (at once), `RateLimited`.
-    pub(crate) async fn send(&self, method: Method, url: &Url, accept: &str, authorization: Option<&str>, form: Option<String>) -> Result<Response, Failure> {
+    pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+        self.send_with(&self.client, ask).await
+    }
+
+    /// Asks where a registry at `registry` sends logins to. The address that is connected to is the one that is judged, whatever the name meant before.
+    ///
+    /// # Errors
+    /// As [`Transport::send`]; `AccessDenied` when logins must not go there.
+    pub(crate) async fn send_login(&self, registry: IpAddr, ask: &Ask<'_>) -> Result<Response, Failure> {
+        let may = move |address| may_log_in_at(address, registry);
+        if ask.url.host_str().and_then(literal).is_some_and(|address| !may(address)) {
+            return Err(cause::inside(ask.url));
+        }
+        let redirects = if ask.form.is_some() { redirect::Policy::none() } else { follow(may) };
+        let client = client(&self.tls, Screened(Arc::new(move |_: &str, address| may(address))), redirects)?;
+        self.send_with(&client, ask).await
+    }
+
+    /// Sends a request until it gets an answer other than 429 and 5xx, or the time for retries is over.
+    async fn send_with(&self, client: &Client, ask: &Ask<'_>) -> Result<Response, Failure> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let client = if form.is_some() { &self.posting } else { &self.client };
-            let mut request = client.request(method.clone(), url.clone()).header(ACCEPT, accept);
-            if let Some(authorization) = authorization {
-                request = request.header(AUTHORIZATION, authorization);
-            }
-            if let Some(form) = &form {
-                request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
-            }
-            let (problem, told) = match request.send().await {
-                Ok(response) if !is_busy(response.status()) => return Ok(response),
-                Ok(response) => (busy(url, response.status()), retry_after(response.headers())),
-                Err(e) if is_tls(&e) => return Err(tls(url, &e)),
-                Err(e) => (unreachable(url, &e), None),
+            let (problem, told) = match request(client, ask).send().await {
+                Ok(response) if !retry::is_busy(response.status()) => return Ok(response),
+                Ok(response) => (cause::busy(ask.url, response.status()), retry::after(response.headers())),
+                Err(e) if cause::is_final(&e) => return Err(cause::of(ask.url, &e)),
+                Err(e) => (unreachable(ask.url, &e), None),
             };
             // A registry that says "at once" and stays busy is not asked without a pause.
             let pause = told.map_or(wait, |told| told.max(wait));
-            if started.elapsed() + pause > self.retry_for {
+            if started.elapsed().saturating_add(pause) > self.retry_for {
                 return Err(problem);
             }
             tracing::info!("{} Trying again in {} ms.", problem.message, pause.as_millis());
             tokio::time::sleep(pause).await;
-            wait *= 2;
+            wait = wait.saturating_mul(2);
         }
     }
 
     /// The whole body, at most `limit` bytes.
     ///
     /// # Errors
-    /// `BadImage` when it is larger, `RegistryUnreachable` when the transfer breaks.
-    pub(crate) async fn read(&self, mut response: Response, limit: usize, what: &str) -> Result<Vec<u8>, Failure> {
-        let url = response.url().clone();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&url, &e))? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(bad_image(format!("The image's {what} is larger than {} MiB.", limit >> 20)));
+    /// `TooLarge`, or `RegistryUnreachable` when the transfer breaks or takes too long.
+    pub(crate) async fn read(&self, response: Response, limit: usize, what: &str) -> Result<Vec<u8>, Failure> {
+        let host = authority(response.url());
+        match tokio::time::timeout(SMALL_TIMEOUT, read(response, limit, what)).await {
+            Ok(read) => read,
+            Err(_) => {
+                let message = format!("The registry {host} did not send {what} within {} s.", SMALL_TIMEOUT.as_secs());
+                Err(failure(FailureCode::RegistryUnreachable, message))
             }
-            bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+    }
+}
+
+async fn read(mut response: Response, limit: usize, what: &str) -> Result<Vec<u8>, Failure> {
+    let url = response.url().clone();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&url, &e))? {
+        if bytes.len() + chunk.len() > limit {
+            let message = format!("What the registry {} sent as {what} is larger than {} MiB, the most that is read.", authority(&url), limit >> 20);
+            return Err(failure(FailureCode::TooLarge, message));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn client(tls: &rustls::ClientConfig, resolver: Screened, redirects: redirect::Policy) -> Result<Client, Failure> {
+    let builder = Client::builder()
+        .user_agent(concat!("tidewaiter-inspector/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(redirects)
+        // Storage elsewhere is not to know which registry and image it holds.
+        .referer(false)
+        .dns_resolver(resolver)
+        .tls_backend_preconfigured(tls.clone());
+    builder.build().map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {}.", chain(&e))))
+}
+
+fn request(client: &Client, ask: &Ask<'_>) -> reqwest::RequestBuilder {
+    let method = if ask.form.is_some() { Method::POST } else { Method::GET };
+    let mut request = client.request(method, ask.url.clone()).header(ACCEPT, ask.accept);
+    if let Some(authorization) = ask.authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    if ask.from > 0 {
+        request = request.header(RANGE, format!("bytes={}-", ask.from));
+    }
+    match &ask.form {
+        Some(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone()),
+        None => request,
+    }
+}
+
+type May = dyn Fn(&str, IpAddr) -> bool + Send + Sync;
+
+/// Resolves names to those of their addresses that may be connected to.
+struct Screened(Arc<May>);
+
+impl Resolve for Screened {
+    fn resolve(&self, name: Name) -> Resolving {
+        let may = Arc::clone(&self.0);
+        Box::pin(async move {
+            let all: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let fit: Vec<SocketAddr> = all.iter().filter(|address| may(name.as_str(), address.ip())).copied().collect();
+            if fit.is_empty() && !all.is_empty() {
+                return Err(Box::from(cause::Forbidden));
+            }
+            Ok(Box::new(fit.into_iter()) as Addrs)
+        })
     }
 }
 
 /// The additional roots, if any.
-fn authorities(access: &Access) -> Result<Vec<Certificate>, Failure> {
+fn authorities(access: &Access) -> Result<Vec<rustls_pki_types::CertificateDer<'static>>, Failure> {
     let Some(file) = &access.ca_file else { return Ok(Vec::new()) };
-    let wrong = |e: &dyn Error| failure(FailureCode::RegistryTls, format!("The registries' CA file {} cannot be used: {e}.", file.display()));
-    let pem = std::fs::read(file).map_err(|e| wrong(&e))?;
-    Certificate::from_pem_bundle(&pem).map_err(|e| wrong(&e))
+    let wrong = |e: String| failure(FailureCode::RegistryTls, format!("The registries' CA file {} cannot be used: {e}.", file.display()));
+    let bytes = std::fs::read(file).map_err(|e| wrong(e.to_string()))?;
+    tls::certificates_in(&bytes).map_err(wrong)
 }
 
-/// Storage behind registries is often elsewhere; reqwest then leaves the login out. Never from TLS to none.
-fn redirects() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
+/// Storage behind registries is often elsewhere; reqwest then leaves the login out. Never from TLS to none, nor to an address that `may` does not allow
+/// (names are judged when they are resolved).
+fn follow(may: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
         let downgrade = attempt.previous().last().is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
+        let elsewhere = attempt.previous().last().is_none_or(|from| from.host_str() != attempt.url().host_str());
         if downgrade {
             attempt.error("the registry redirects to an address without TLS")
+        } else if elsewhere && attempt.url().host_str().and_then(literal).is_some_and(|address| !may(address)) {
+            attempt.error(cause::Forbidden)
         } else if attempt.previous().len() > MAX_REDIRECTS {
             attempt.error("the registry redirects too often")
         } else {
@@ -111,58 +210,7 @@ fn redirects() -> redirect::Policy {
     })
 }
 
-fn is_busy(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
-}
-
-/// Seconds alone; registries do not send dates.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn busy(url: &Url, status: StatusCode) -> Failure {
-    let host = authority(url);
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        let message = format!("The registry {host} limits how often images are pulled: wait, or add an image pull secret of an account with a higher limit.");
-        return failure(FailureCode::RateLimited, message);
-    }
-    failure(FailureCode::RegistryUnreachable, format!("The registry {host} answered with {status}: see its log."))
-}
-
-/// The transfer or the connection failed.
-pub(crate) fn unreachable(url: &Url, error: &reqwest::Error) -> Failure {
-    let message = format!(
-        "The registry {} cannot be reached from the scan pod ({}): check that it runs, and the cluster's network policies.",
-        authority(url),
-        chain(error)
-    );
-    failure(FailureCode::RegistryUnreachable, message)
-}
-
-fn tls(url: &Url, error: &reqwest::Error) -> Failure {
-    let host = authority(url);
-    let message = format!(
-        "No trusted TLS connection to the registry {host} ({}): give Tidewaiter its CA (smartstate.registry_ca_file), or list it under smartstate.plain_http_registries if it speaks plain HTTP.",
-        chain(error)
-    );
-    failure(FailureCode::RegistryTls, message)
-}
-
-fn is_tls(error: &reqwest::Error) -> bool {
-    let text = chain(error).to_ascii_lowercase();
-    error.is_connect() && ["certificate", "tls", "corrupt message", "handshake"].iter().any(|word| text.contains(word))
-}
-
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// The innermost cause, which is what helps; reqwest's own words repeat the address, which may hold a signature.
-fn chain(error: &dyn Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+/// A wrong answer of a registry.
+pub(crate) fn odd(url: &Url, what: &str) -> Failure {
+    bad_image(format!("The registry {} {what}.", authority(url)))
 }

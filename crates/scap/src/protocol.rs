@@ -29,6 +29,8 @@ pub mod env {
     pub const TOKEN_SHA256: &str = "TIDEWAITER_TOKEN_SHA256";
     /// `registry/name@sha256:…`.
     pub const IMAGE: &str = "TIDEWAITER_IMAGE";
+    /// Which variant of the image to read: `os/arch[/variant]` in Go's words, e.g. `linux/arm64`; without it, the node's own.
+    pub const PLATFORM: &str = "TIDEWAITER_PLATFORM";
     /// Seconds after which the process ends by itself.
     pub const DEADLINE_SECS: &str = "TIDEWAITER_DEADLINE_SECS";
     /// Directory for everything written; default `/work`.
@@ -72,7 +74,7 @@ pub enum FailureCode {
     RateLimited,
     /// Manifest or layer is damaged, of an unknown type, or does not match its digest.
     BadImage,
-    /// No manifest for this platform in the list.
+    /// No variant of the image is for Linux.
     NoPlatform,
     /// A limit on size, count or ratio was passed (an archive bomb).
     TooLarge,

@@ -26,7 +26,7 @@ impl Workspace {
         let secret = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let deb = packages::dpkg::read(&target.root).ok().flatten().map(|found| packages::dpkg::architectures(&found.packages)).unwrap_or_default();
         let apt_config = home.join("apt.conf");
-        fs::write(&apt_config, apt_config_text(&secret, &deb))?;
+        fs::write(&apt_config, apt_config_text(&secret, &deb, &target.debian_architecture))?;
         fs::write(home.join(".rpmmacros"), format!("%_dbpath {}\n", rpm_folder(&target.package_database)))?;
         Ok(Self { result: home.join("result.xml"), page: home.join("report.html"), apt_config, home, _folder: folder })
     }
@@ -36,9 +36,9 @@ impl Workspace {
 ///
 /// Without it, libapt reads the host's and the image's apt configuration, writes caches into the image, runs the image's own dpkg, and when anything of that
 /// fails every package seems not to be installed. All paths lead to a folder that no image can have: its name is random.
-fn apt_config_text(secret: &str, architectures: &[String]) -> String {
+fn apt_config_text(secret: &str, architectures: &[String], image: &str) -> String {
     let void = format!("/.{secret}");
-    let fallback = [debian_architecture().to_owned()];
+    let fallback = [image.to_owned()];
     let architectures = if architectures.is_empty() { &fallback[..] } else { architectures };
     let mut text = String::new();
     for (name, file) in [
@@ -61,16 +61,6 @@ fn apt_config_text(secret: &str, architectures: &[String]) -> String {
     let all: String = architectures.iter().map(|name| format!("\"{name}\"; ")).collect();
     text.push_str(&format!("APT::Architectures {{ {all}}};\n"));
     text
-}
-
-/// This machine's architecture in Debian's words.
-fn debian_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64el",
-        other => other,
-    }
 }
 
 /// Where the image keeps its rpm database. Said plainly, since otherwise Debian's rpm runs the image's shell to find it.

@@ -39,6 +39,7 @@ impl Bench {
             image: "registry.example/sample@sha256:00".into(),
             env: vec!["PATH=/usr/bin:/bin".into()],
             os: None,
+            debian_architecture: "amd64".into(),
             package_database: PackageDatabase::Absent,
             memory_bytes: None,
             progress,

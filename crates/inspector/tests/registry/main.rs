@@ -25,7 +25,7 @@ fn access(registry: &Registry, login: Option<(&str, &str)>) -> Access {
         let config = serde_json::json!({"auths": {registry.host(): {"username": user, "password": password}}});
         fs::write(auth_dir.join("0/.dockerconfigjson"), config.to_string()).unwrap();
     }
-    Access { plain_http: vec![registry.host()], ca_file: None, auth_dir, retry_for: Duration::from_millis(600) }
+    Access { plain_http: vec![registry.host()], ca_file: None, auth_dir, platform: None, retry_for: Duration::from_millis(600) }
 }
 
 async fn fetch(image: &str, access: &Access, into: &Path) -> Result<Unpacked, Failure> {
