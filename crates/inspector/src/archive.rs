@@ -104,9 +104,13 @@ impl<R: Read> Archive<R> {
             self.enter(size)?;
         }
         let old = header.as_old();
+        let path = text("GNU.sparse.name").or_else(|| text("path")).or(path).unwrap_or_else(|| header.path_bytes().into_owned());
+        if has_no_content(header, &path) {
+            self.enter(0)?;
+        }
         let mut entry = Entry {
             kind: header.entry_type(),
-            path: text("GNU.sparse.name").or_else(|| text("path")).or(path).unwrap_or_else(|| header.path_bytes().into_owned()),
+            path,
             link: text("linkpath").or(link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
             mode: told(&old.mode, || header.mode())? & 0o7777,
             uid: owner("uid")?.map_or_else(|| told(&old.uid, || header.uid()), Ok)?,
@@ -162,7 +166,10 @@ impl<R: Read> Archive<R> {
             return Ok(None);
         }
         let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
-        if header.cksum()? != sum {
+        // Some old tools add bytes up as signed ones.
+        let signed: i64 = block[..148].iter().chain(&block[156..]).map(|byte| i64::from(byte.cast_signed())).sum::<i64>() + 8 * i64::from(b' ');
+        let told = header.cksum()?;
+        if told != sum && i64::from(told) != signed {
             return Err(damaged("a header's checksum is wrong"));
         }
         Ok(Some(header))
@@ -279,6 +286,13 @@ fn check_segments(entry: &Entry, content: u64) -> io::Result<()> {
         sum += length;
     }
     if sum > content { Err(damaged("a sparse file's pieces are not all there")) } else { Ok(()) }
+}
+
+/// Links, folders and devices are headers alone, whatever size some tools give them; so are folders of archives that know them by the slash.
+fn has_no_content(header: &Header, path: &[u8]) -> bool {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Symlink};
+    let old_folder = header.as_old().linkflag[0] == 0 && path.ends_with(b"/");
+    old_folder || matches!(header.entry_type(), Link | Symlink | Char | Block | Directory | Fifo)
 }
 
 /// A number of a header; fields left empty count as zero, as everybody reads them.

@@ -48,6 +48,7 @@ impl Settings {
         if let Some(bytes) = told(env::MAX_UNPACKED_BYTES) {
             limits.unpacked_bytes = bytes.parse().context(env::MAX_UNPACKED_BYTES)?;
         }
+        let memory_bytes = told(env::MEMORY_BYTES).map(|bytes| bytes.parse()).transpose().context(env::MEMORY_BYTES)?;
         Ok(Self {
             scan_id: needed(env::SCAN_ID)?,
             token_sha256,
@@ -62,8 +63,8 @@ impl Settings {
                 platform: told(env::PLATFORM).map(|text| Platform::parse(&text).context("it is no os/architecture").context(env::PLATFORM)).transpose()?,
                 retry_for: RETRY_FOR,
             },
-            limits,
-            memory_bytes: told(env::MEMORY_BYTES).map(|bytes| bytes.parse()).transpose().context(env::MEMORY_BYTES)?,
+            limits: memory_bytes.map_or(limits, |bytes| limits.within_memory(bytes)),
+            memory_bytes,
         })
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! Source: OCI image specification 1.1, layer.md.
 
+mod decoder;
 mod layer;
 mod limits;
 mod links;

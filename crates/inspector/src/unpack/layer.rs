@@ -1,14 +1,14 @@
 //! One layer: its stream, its entries, its whiteouts.
 
+use super::decoder::decoder;
 use super::limits::{Guarded, Refusal};
 use super::links::clean;
 use super::tree::Tree;
 use crate::archive::{Archive, Entry};
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use tar::EntryType;
@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// # Errors
 /// The tree is then to be thrown away. Entries that cannot be as they are (see [`crate::notes::Notes`]) are no errors.
 pub(crate) fn apply(tree: &mut Tree, file: &Path, compressed: u64, diff_id: &str) -> Result<(), Refusal> {
-    let stream = decoder(File::open(file).map_err(Refusal::Storage)?)?;
+    let stream = decoder(File::open(file).map_err(Refusal::Storage)?, tree.limits())?;
     let hashed = Hashed { inner: Guarded::new(stream, compressed, tree.limits()), hash: Sha256::new() };
     let mut archive = Archive::new(BufReader::with_capacity(BUFFER_BYTES, hashed));
     tree.begin_layer(compressed);
@@ -36,17 +36,6 @@ pub(crate) fn apply(tree: &mut Tree, file: &Path, compressed: u64, diff_id: &str
         return Err(Refusal::Damaged("its content is not what the image's configuration promises (diff_id)".into()));
     }
     Ok(())
-}
-
-fn decoder(file: File) -> Result<Box<dyn Read>, Refusal> {
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
-    let start = reader.fill_buf().map_err(Refusal::Storage)?;
-    Ok(match start {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(reader)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(zstd::Decoder::with_buffer(reader).map_err(Refusal::reading)?),
-        // Plain tar; each header's checksum tells whether it is.
-        _ => Box::new(reader),
-    })
 }
 
 fn add(tree: &mut Tree, entry: &Entry, content: &mut impl Read) -> Result<(), Refusal> {
@@ -71,7 +60,7 @@ fn add(tree: &mut Tree, entry: &Entry, content: &mut impl Read) -> Result<(), Re
     match entry.kind {
         EntryType::Directory => tree.add_folder(&names, entry),
         // Old archives mark folders by the slash alone.
-        EntryType::Regular if entry.path.ends_with(b"/") => tree.add_folder(&names, entry),
+        EntryType::Regular if entry.path.ends_with(b"/") && entry.size == 0 => tree.add_folder(&names, entry),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => tree.add_file(&names, entry, content),
         EntryType::Symlink => tree.add_link(&names, entry),
         EntryType::Link => tree.add_hard_link(&names, entry),

@@ -1,5 +1,6 @@
 //! How much of an image is taken.
 
+use super::decoder::MAX_WINDOW_BYTES;
 use crate::failure::{bad_image, failure, storage};
 use scap::protocol::{Failure, FailureCode};
 use std::io::{self, ErrorKind, Read};
@@ -12,11 +13,21 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Entries of all layers, and folders that no entry names.
     pub entries: u64,
+    /// The largest window of zstd that there is memory for.
+    pub window_bytes: u64,
+}
+
+impl Limits {
+    /// With room in a container of `bytes` memory; the rest is for everything else that the inspector does.
+    pub(crate) fn within_memory(self, bytes: u64) -> Self {
+        const OWN_BYTES: u64 = 192 << 20;
+        Self { window_bytes: bytes.saturating_sub(OWN_BYTES).min(MAX_WINDOW_BYTES), ..self }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { unpacked_bytes: 10 << 30, entries: 1_000_000 }
+        Self { unpacked_bytes: 10 << 30, entries: 1_000_000, window_bytes: MAX_WINDOW_BYTES }
     }
 }
 

@@ -1,3 +1,5 @@
+mod streams;
+
 use super::limits::Refusal;
 use super::{Limits, Tree, apply, complete};
 use crate::config;
