@@ -64,10 +64,10 @@ fn apt_config_text(secret: &str, architectures: &[String], image: &str) -> Strin
 }
 
 /// Where the image keeps its rpm database. Said plainly, since otherwise Debian's rpm runs the image's shell to find it.
-fn rpm_folder(database: &PackageDatabase) -> &'static str {
+fn rpm_folder(database: &PackageDatabase) -> String {
     match database {
-        PackageDatabase::Read { paths } if paths.iter().any(|path| path.starts_with("usr/lib/sysimage/rpm/")) => "/usr/lib/sysimage/rpm",
-        _ => "/var/lib/rpm",
+        PackageDatabase::Read { paths } => packages::rpm::folder_for_openscap(paths),
+        _ => packages::rpm::folder_for_openscap(&[]),
     }
 }
 

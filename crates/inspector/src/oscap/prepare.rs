@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// * `proc/mounts`: without it, walks over "local file systems" find nothing and pass falsely.
 /// * `var/lib/dpkg/status`: all that `packages::dpkg` read, in the one form that OpenSCAP takes. It drops held packages, does not read distroless images'
 ///   `status.d`, and finds nothing in a file whose fields or line ends are not exactly dpkg's own, all without a word.
-/// * `usr/lib/sysimage/rpm` goes when the rpm database is elsewhere.
+/// * `rpmdb.sqlite` where the rpm database is: all of its packages, in the one format and with the indexes that OpenSCAP reads. `usr/lib/sysimage/rpm` goes
+///   when the rpm database is elsewhere.
 ///
 /// To be done before each evaluation; the second time changes nothing.
 pub(super) fn complete(root: &Path, database: &PackageDatabase) -> io::Result<()> {
@@ -29,7 +30,7 @@ pub(super) fn complete(root: &Path, database: &PackageDatabase) -> io::Result<()
         write_status(root, &status(&installed))?;
     }
     match database {
-        PackageDatabase::Read { paths } => rpm::clear_the_way(root, paths),
+        PackageDatabase::Read { paths } => rpm::show(root, paths),
         _ => Ok(()),
     }
 }

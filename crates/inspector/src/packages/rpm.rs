@@ -2,43 +2,81 @@
 //!
 //! Source: rpm's `docs/manual/format.md`, `lib/header.c`, `lib/backend/sqlite.c`.
 
-use super::{Found, MAX_DATABASE_BYTES, MAX_PACKAGES, Unreadable, bdb, clean, ndb};
+mod macros;
+mod manifest;
+mod sqlite;
+mod view;
+
+use super::{Found, Unreadable, bdb, clean, ndb};
 use crate::inside;
-use rusqlite::{Connection, OpenFlags};
 use scap::report::{Package, PackageKind};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-const FOLDERS: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Where rpm has kept its database, by time and distribution; the last one is rpm-ostree's.
+const FOLDERS: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
+/// What an rpm-ostree image was before packages were layered on it: only when there is nothing else.
+const BASE: &str = "usr/lib/sysimage/rpm-ostree-base-db";
+/// OpenSCAP looks here whenever it is there.
+const OPENSCAPS_FOLDER: &str = "usr/lib/sysimage/rpm";
+const SQLITE: &str = "rpmdb.sqlite";
 /// Largest header of one package.
 pub(super) const MAX_HEADER_BYTES: usize = 16 << 20;
 
 /// A database's file and how its headers are read, the newest format first: of several in one folder rpm takes the first, and older ones are what an upgrade left.
-const FORMATS: [(&str, Headers); 3] = [("rpmdb.sqlite", sqlite), ("Packages.db", ndb::headers), ("Packages", bdb::headers)];
+const FORMATS: [(&str, Headers); 3] = [(SQLITE, sqlite::headers), ("Packages.db", ndb::headers), ("Packages", bdb::headers)];
 
 /// Installed packages; `None` when no rpm database is there.
 ///
-/// Two folders with different packages are unreadable, since rpm (and with it OpenSCAP) looks into one of them alone.
+/// The image's own rpm settings tell the folder. Without them, folders with different packages are unreadable, since only one of them can be right.
 pub(crate) fn read(root: &Path) -> Result<Option<Found>, Unreadable> {
+    if let Some(folder) = macros::database_folder(root)
+        && let Some(found) = read_folder(root, &folder)?.filter(|(_, found)| !found.packages.is_empty())
+    {
+        return Ok(Some(found.1));
+    }
     let mut seen: Option<(PathBuf, Found)> = None;
     for folder in FOLDERS {
-        let Some((path, real, headers)) = database(root, folder)? else { continue };
-        if seen.as_ref().is_some_and(|(known, _)| *known == real) {
-            continue; // one folder is a link to the other
-        }
-        let mut packages = headers(&real)
-            .and_then(|blobs| blobs.iter().filter_map(|blob| package(blob).transpose()).collect::<Result<Vec<_>, _>>())
-            .map_err(|reason| Unreadable::new(&path, reason))?;
-        packages.sort_by(|a, b| (&a.name, &a.version, &a.architecture).cmp(&(&b.name, &b.version, &b.architecture)));
+        let Some((real, next)) = read_folder(root, folder)? else { continue };
         match &mut seen {
-            Some((_, found)) if packages.is_empty() || found.packages == packages => {}
+            // One folder is a link to the other, or a copy of it.
+            Some((known, found)) if *known == real || next.packages.is_empty() || found.packages == next.packages => {}
             Some((_, found)) if !found.packages.is_empty() => {
-                return Err(Unreadable::new(&path, format!("/{} lists other packages, and only one of them can be right", found.paths[0])));
+                return Err(Unreadable::new(&next.paths[0], format!("/{} lists other packages, and only one of them can be right", found.paths[0])));
             }
-            _ => seen = Some((real, Found { paths: vec![path], packages })),
+            _ => seen = Some((real, next)),
+        }
+    }
+    if seen.as_ref().is_none_or(|(_, found)| found.packages.is_empty()) {
+        let last = match read_folder(root, BASE)? {
+            Some((_, found)) => Some(found),
+            None => container_manifest(root)?,
+        };
+        if let Some(found) = last {
+            return Ok(Some(found));
         }
     }
     Ok(seen.map(|(_, found)| found))
+}
+
+/// The database in `folder`, and where it really is.
+fn read_folder(root: &Path, folder: &str) -> Result<Option<(PathBuf, Found)>, Unreadable> {
+    let Some((path, real, headers)) = database(root, folder)? else { return Ok(None) };
+    let blobs = headers(&real).map_err(|reason| Unreadable::new(&path, reason))?;
+    let packages = packages(&blobs).map_err(|reason| Unreadable::new(&path, reason))?;
+    Ok(Some((real, Found { paths: vec![path], packages })))
+}
+
+fn container_manifest(root: &Path) -> Result<Option<Found>, Unreadable> {
+    let Some((path, blobs)) = manifest::headers(root)? else { return Ok(None) };
+    let packages = packages(&blobs).map_err(|reason| Unreadable::new(&path, reason))?;
+    Ok(Some(Found { paths: vec![path], packages }))
+}
+
+fn packages(blobs: &[Vec<u8>]) -> Result<Vec<Package>, String> {
+    let mut packages = blobs.iter().filter_map(|blob| package(blob).transpose()).collect::<Result<Vec<_>, _>>()?;
+    packages.sort_by(|a, b| (&a.name, &a.version, &a.architecture).cmp(&(&b.name, &b.version, &b.architecture)));
+    Ok(packages)
 }
 
 /// The path of the database in `folder`, where it really is, and how to read it.
@@ -52,14 +90,36 @@ fn database(root: &Path, folder: &str) -> Result<Option<(String, PathBuf, Header
     Ok(None)
 }
 
-/// Makes sure that OpenSCAP looks where the packages were read from: it takes `usr/lib/sysimage/rpm` whenever that is there, with or without a database.
+/// The folder that OpenSCAP is to look into for what was read from `paths`, from the image's root on.
+pub(crate) fn folder_for_openscap(paths: &[String]) -> String {
+    let path = paths.iter().find(|path| super::kind(path) == PackageKind::Rpm && !manifest::is_manifest(path));
+    path.and_then(|path| path.rsplit_once('/')).map_or_else(|| format!("/{}", FOLDERS[0]), |(folder, _)| format!("/{folder}"))
+}
+
+/// Makes sure that OpenSCAP sees the packages that were read: in a database of the one format that it reads, with the indexes that it looks into, where it
+/// looks. The second time changes nothing.
 ///
-/// `paths`: those that [`read`] told. A folder in the way gets another name.
+/// `paths`: those that [`read`] told. OpenSCAP takes `usr/lib/sysimage/rpm` whenever that is there, with or without a database; in the way, it gets another name.
 ///
 /// Source: OpenSCAP 1.4.2, `src/OVAL/probes/unix/linux/rpm-helper.c`.
-pub(crate) fn clear_the_way(root: &Path, paths: &[String]) -> io::Result<()> {
-    let [older, newer] = FOLDERS;
-    if !paths.iter().any(|path| path.starts_with(older)) || inside::locate(root, older)? == inside::locate(root, newer)? {
+pub(crate) fn show(root: &Path, paths: &[String]) -> io::Result<()> {
+    let Some(path) = paths.iter().find(|path| super::kind(path) == PackageKind::Rpm) else { return Ok(()) };
+    let folder = folder_for_openscap(paths);
+    let folder = folder.trim_start_matches('/');
+    clear_the_way(root, folder)?;
+    let unreadable = |unreadable: Unreadable| io::Error::other(format!("/{}: {}", unreadable.path, unreadable.reason));
+    let blobs = match database(root, folder).map_err(unreadable)? {
+        Some((_, real, headers)) => headers(&real).map_err(io::Error::other)?,
+        None => manifest::headers(root).map_err(unreadable)?.map(|(_, blobs)| blobs).unwrap_or_default(),
+    };
+    if blobs.is_empty() {
+        return Err(io::Error::other(format!("the packages of /{path} cannot be found again")));
+    }
+    view::write(root, folder, &blobs)
+}
+
+fn clear_the_way(root: &Path, folder: &str) -> io::Result<()> {
+    if inside::locate(root, folder)?.is_some_and(|real| inside::locate(root, OPENSCAPS_FOLDER).ok().flatten() == Some(real)) {
         return Ok(());
     }
     let Some(parent) = inside::locate(root, "usr/lib/sysimage")? else { return Ok(()) };
@@ -74,47 +134,6 @@ pub(crate) fn clear_the_way(root: &Path, paths: &[String]) -> io::Result<()> {
 /// Reads the header of each package from the database file at a path; the error is a reason for people.
 type Headers = fn(&Path) -> Result<Vec<Vec<u8>>, String>;
 
-fn sqlite(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    if path.metadata().map_err(|e| e.to_string())?.len() > MAX_DATABASE_BYTES {
-        return Err("it is larger than 512 MiB".into());
-    }
-    // `immutable` leaves the image as it is, but cannot see a write-ahead log; with one, a copy is read.
-    let log = path.with_file_name("rpmdb.sqlite-wal");
-    let has_log = log.symlink_metadata().is_ok_and(|m| m.is_file() && m.len() > 0 && m.len() <= MAX_DATABASE_BYTES);
-    if has_log {
-        let copy = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let file = copy.path().join("rpmdb.sqlite");
-        fs::copy(path, &file).and_then(|_| fs::copy(&log, copy.path().join("rpmdb.sqlite-wal"))).map_err(|e| e.to_string())?;
-        let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| e.to_string())?;
-        return select(&connection).map_err(|e| e.to_string());
-    }
-    let escaped: String = path.to_string_lossy().chars().map(|c| if "?#%".contains(c) { format!("%{:02x}", u32::from(c)) } else { c.to_string() }).collect();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags).map_err(|e| e.to_string())?;
-    select(&connection).map_err(|e| e.to_string())
-}
-
-fn select(connection: &Connection) -> anyhow::Result<Vec<Vec<u8>>> {
-    // The file is a stranger's: `Packages` must be a plain table, since a view could compute for ever.
-    let plain: i64 = connection.query_row(
-        "SELECT COUNT(*) FROM sqlite_master WHERE name = 'Packages' AND type = 'table' AND sql NOT LIKE '%VIRTUAL%' AND sql NOT LIKE '%GENERATED%' AND sql NOT LIKE '% AS %'",
-        [],
-        |row| row.get(0),
-    )?;
-    anyhow::ensure!(plain == 1, "it has no plain table of packages");
-    let mut statement = connection.prepare("SELECT blob FROM Packages LIMIT ?1")?;
-    let rows = statement.query_map([MAX_PACKAGES as i64], |row| row.get::<_, Vec<u8>>(0))?;
-    let mut total = 0;
-    let mut blobs = Vec::new();
-    for row in rows {
-        let row = row?;
-        total += row.len() as u64;
-        anyhow::ensure!(row.len() <= MAX_HEADER_BYTES && total <= MAX_DATABASE_BYTES, "its headers are too large");
-        blobs.push(row);
-    }
-    Ok(blobs)
-}
-
 /// Tags of a header.
 mod tag {
     pub(super) const NAME: u32 = 1000;
@@ -125,7 +144,16 @@ mod tag {
     pub(super) const VENDOR: u32 = 1011;
     pub(super) const ARCH: u32 = 1022;
     pub(super) const SOURCERPM: u32 = 1044;
+    pub(super) const PROVIDENAME: u32 = 1047;
+    pub(super) const BASENAMES: u32 = 1117;
+    pub(super) const DIRNAMES: u32 = 1118;
 }
+
+/// Types of a header's data.
+const INT32: u32 = 4;
+const STRING: u32 = 6;
+const STRING_ARRAY: u32 = 8;
+const I18N_STRING: u32 = 9;
 
 /// The package that a header describes; `None` for the public keys that rpm stores as packages.
 fn package(blob: &[u8]) -> Result<Option<Package>, String> {
@@ -187,16 +215,12 @@ impl<'a> Header<'a> {
 
     /// A string, or the first of several.
     fn text(&self, tag: u32) -> Option<String> {
-        const STRING: u32 = 6;
-        const STRING_ARRAY: u32 = 8;
-        const I18N_STRING: u32 = 9;
         let (kind, data) = self.entry(tag)?;
         let end = data.iter().position(|byte| *byte == 0)?;
         [STRING, STRING_ARRAY, I18N_STRING].contains(&kind).then(|| String::from_utf8_lossy(&data[..end]).into_owned())
     }
 
     fn number(&self, tag: u32) -> Option<u32> {
-        const INT32: u32 = 4;
         let (kind, data) = self.entry(tag)?;
         (kind == INT32).then(|| number(data, 0)).flatten()
     }

@@ -132,8 +132,8 @@ fn of_several_rpm_databases_the_one_that_rpm_takes_is_read() {
     fs::create_dir_all(&newer).unwrap();
     let (database, _) = read(dir.path());
     let PackageDatabase::Read { paths } = &database else { panic!("{database:?}") };
-    rpm::clear_the_way(dir.path(), paths).unwrap();
-    rpm::clear_the_way(dir.path(), paths).unwrap();
+    rpm::show(dir.path(), paths).unwrap();
+    rpm::show(dir.path(), paths).unwrap();
     assert!(!newer.exists() && read(dir.path()).0 == database, "OpenSCAP would look into the empty folder");
 
     fs::create_dir_all(&newer).unwrap();
@@ -202,4 +202,94 @@ fn damaged_databases_of_every_kind_end_in_a_reason_and_never_in_a_panic() {
 #[test]
 fn an_image_without_a_database_has_none() {
     assert_eq!(read(image(&[("busybox", b"x")]).path()), (PackageDatabase::Absent, Vec::new()));
+}
+
+/// The headers of the sample database.
+fn blobs() -> Vec<Vec<u8>> {
+    let sqlite = unpacked("rpm-sqlite.tar.gz");
+    let connection = rusqlite::Connection::open(sqlite.path().join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    let mut statement = connection.prepare("SELECT blob FROM Packages").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// A database without indexes.
+fn bare_sqlite(blobs: &[Vec<u8>]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rpmdb.sqlite");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)").unwrap();
+    for blob in blobs {
+        connection.execute("INSERT INTO Packages (blob) VALUES (?1)", [blob]).unwrap();
+    }
+    drop(connection);
+    fs::read(path).unwrap()
+}
+
+fn link(image: &TempDir, at: &str, to: &str) {
+    let at = image.path().join(at);
+    fs::create_dir_all(at.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(to, at).unwrap();
+}
+
+#[test]
+fn rpm_databases_are_found_where_distributions_keep_them() {
+    let db = bare_sqlite(&blobs());
+    for folder in ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm", "usr/lib/sysimage/rpm-ostree-base-db"] {
+        let image = image(&[(&format!("{folder}/rpmdb.sqlite"), &db)]);
+        let (database, packages) = read(image.path());
+        assert_eq!((database, names(&packages)), (PackageDatabase::Read { paths: vec![format!("{folder}/rpmdb.sqlite")] }, RPMS.map(str::to_owned).to_vec()));
+    }
+    let linked = image(&[("usr/share/rpm/rpmdb.sqlite", &db), ("usr/lib/sysimage/rpm-ostree-base-db/rpmdb.sqlite", &bare_sqlite(&blobs()[..1]))]);
+    link(&linked, "var/lib/rpm", "../../usr/share/rpm");
+    link(&linked, "usr/lib/sysimage/rpm", "../../share/rpm");
+    assert_eq!(names(&read(linked.path()).1), RPMS, "links are one database, and what was before layering is not asked");
+    let own = image(&[("usr/lib/rpm/macros", b"%_dbpath %{_var}/packages\n"), ("var/packages/Packages", &gunzipped("rpm-berkeley-512.gz")), ("var/lib/rpm/rpmdb.sqlite", &bare_sqlite(&blobs()[..1]))]);
+    assert_eq!(read(own.path()).0, PackageDatabase::Read { paths: vec!["var/packages/Packages".into()] }, "rpm's own settings tell which");
+    assert_eq!(names(&read(own.path()).1), RPMS);
+    let hollow = image(&[("usr/lib/rpm/macros", b"%_dbpath /nowhere\n"), ("var/lib/rpm/rpmdb.sqlite", &db)]);
+    assert_eq!(names(&read(hollow.path()).1), RPMS);
+}
+
+#[test]
+fn a_write_ahead_log_beside_the_database_counts() {
+    let image = image(&[("var/lib/rpm/rpmdb.sqlite", b"")]);
+    let path = image.path().join("var/lib/rpm/rpmdb.sqlite");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    connection.execute_batch("CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)").unwrap();
+    for blob in blobs() {
+        connection.execute("INSERT INTO Packages (blob) VALUES (?1)", [blob]).unwrap();
+    }
+    // As an image has it whose rpm was cut off: nothing closes the database.
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir_all(copy.path().join("var/lib/rpm")).unwrap();
+    for file in ["rpmdb.sqlite", "rpmdb.sqlite-wal"] {
+        fs::copy(path.with_file_name(file), copy.path().join("var/lib/rpm").join(file)).unwrap();
+    }
+    let (database, packages) = read(copy.path());
+    assert_eq!(names(&packages), RPMS);
+    let PackageDatabase::Read { paths } = database else { panic!("{database:?}") };
+    rpm::show(copy.path(), &paths).unwrap();
+    assert!(!copy.path().join("var/lib/rpm/rpmdb.sqlite-wal").exists());
+    assert_eq!(names(&read(copy.path()).1), RPMS, "nothing is lost with the log");
+}
+
+#[test]
+fn the_list_of_images_without_an_rpm_database_is_read() {
+    let newer = b"openssl\t1.1.1k-29.cm2\t1700000000\t1690000000\tMicrosoft Corporation\t(none)\t1000\tx86_64\t0\topenssl-1.1.1k-29.cm2.src.rpm\n\
+        bind-utils\t9.16-1.azl3\t1\t1\t(none)\t32\t5\tx86_64\t32\tbind-9.16-1.azl3.src.rpm\n";
+    let dir = image(&[("var/lib/rpmmanifest/container-manifest-2", newer), ("var/lib/rpmmanifest/container-manifest-1", b"openssl-1.1.1k-29.cm2.x86_64\n")]);
+    let (database, packages) = read(dir.path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/rpmmanifest/container-manifest-2".into()] });
+    assert_eq!(names(&packages), ["bind-utils 32:9.16-1.azl3", "openssl 1.1.1k-29.cm2"]);
+    let openssl = &packages[1];
+    assert_eq!((openssl.kind, openssl.architecture.as_str(), openssl.source.as_str(), openssl.vendor.as_str()), (PackageKind::Rpm, "x86_64", "openssl", "Microsoft Corporation"));
+
+    let older = image(&[("var/lib/rpmmanifest/container-manifest-1", b"openssl-libs-1.1.1k-29.cm2.x86_64\n\n")]);
+    assert_eq!(names(&read(older.path()).1), ["openssl-libs 1.1.1k-29.cm2"]);
+    let broken = image(&[("var/lib/rpmmanifest/container-manifest-2", b"openssl\n")]);
+    assert_eq!(unreadable(&broken), "var/lib/rpmmanifest/container-manifest-2: line 1 describes no package");
+    let beside = image(&[("var/lib/rpmmanifest/container-manifest-2", newer), ("var/lib/rpm/rpmdb.sqlite", &bare_sqlite(&blobs()))]);
+    assert_eq!(names(&read(beside.path()).1), RPMS, "a database counts more");
 }
