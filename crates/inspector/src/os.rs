@@ -1,5 +1,7 @@
 //! The operating system inside an unpacked image.
 
+mod release;
+
 use crate::inside;
 use scap::report::OperatingSystem;
 use std::collections::HashMap;
@@ -7,6 +9,8 @@ use std::path::Path;
 
 const MAX_FILE_BYTES: u64 = 64 << 10;
 const MAX_VALUE_CHARS: usize = 256;
+/// What os-release(5) calls a system that does not say its name.
+const UNNAMED: &str = "linux";
 
 /// Reads os-release, or else the distribution's older version files; `None` when the image holds no operating system.
 ///
@@ -14,12 +18,11 @@ const MAX_VALUE_CHARS: usize = 256;
 ///
 /// Source: os-release(5).
 pub fn read(root: &Path) -> Option<OperatingSystem> {
-    ["etc/os-release", "usr/lib/os-release"]
-        .into_iter()
-        .find_map(|path| text(root, path).and_then(|text| from_os_release(&text)))
-        .or_else(|| from_debian_version(&text(root, "etc/debian_version")?))
-        .or_else(|| from_alpine_release(&text(root, "etc/alpine-release")?))
-        .or_else(|| from_redhat_release(&text(root, "etc/redhat-release")?))
+    let told: Vec<OperatingSystem> = ["etc/os-release", "usr/lib/os-release"].into_iter().filter_map(|path| from_os_release(&text(root, path)?)).collect();
+    // One that names no system is a last resort.
+    let unnamed = told.iter().position(|os| os.id == UNNAMED);
+    let mut named = told.iter().filter(|os| os.id != UNNAMED);
+    named.next().cloned().or_else(|| release::read(root)).or_else(|| unnamed.map(|at| told[at].clone()))
 }
 
 fn text(root: &Path, path: &str) -> Option<String> {
@@ -27,20 +30,25 @@ fn text(root: &Path, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `None` when the text names no system at all.
-fn from_os_release(text: &str) -> Option<OperatingSystem> {
-    let fields: HashMap<&str, String> = text
+/// Assignments as a shell would read them: of a name that occurs twice the last one counts.
+fn fields(text: &str) -> HashMap<&str, String> {
+    text.trim_start_matches('\u{feff}')
         .lines()
         .map(str::trim)
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.trim(), unquote(value.trim())))
-        .collect();
+        .collect()
+}
+
+/// `None` when the text names no system at all.
+fn from_os_release(text: &str) -> Option<OperatingSystem> {
+    let fields = fields(text);
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     if !["ID", "NAME", "PRETTY_NAME"].iter().any(|name| fields.contains_key(name)) {
         return None;
     }
-    let id = if field("ID").is_empty() { "linux".to_owned() } else { field("ID").to_ascii_lowercase() };
+    let id = if field("ID").is_empty() { UNNAMED.to_owned() } else { field("ID").to_ascii_lowercase() };
     let name = if field("NAME").is_empty() { id.clone() } else { field("NAME") };
     let pretty_name = if field("PRETTY_NAME").is_empty() { format!("{name} {}", field("VERSION_ID")).trim().to_owned() } else { field("PRETTY_NAME") };
     let id_like = field("ID_LIKE").split_whitespace().map(str::to_owned).collect();
@@ -56,7 +64,12 @@ fn unquote(value: &str) -> String {
         match (c, quote) {
             ('"' | '\'', None) => quote = Some(c),
             (c, Some(open)) if c == open => quote = None,
-            ('\\', None | Some('"')) => out.extend(chars.next()),
+            ('\\', None) => out.extend(chars.next()),
+            ('\\', Some('"')) => match chars.next() {
+                Some(escaped @ ('"' | '\\' | '$' | '`')) => out.push(escaped),
+                // Others keep the backslash.
+                other => out.extend(['\\'].into_iter().chain(other)),
+            },
             (c, None) if c.is_whitespace() => break,
             (c, _) => out.push(c),
         }
@@ -67,28 +80,6 @@ fn unquote(value: &str) -> String {
 fn first_line(text: &str) -> Option<String> {
     let line: String = text.lines().next()?.trim().chars().filter(|c| !c.is_control()).take(MAX_VALUE_CHARS).collect();
     (!line.is_empty()).then_some(line)
-}
-
-/// `12.5`, or `trixie/sid`, which tells no version.
-fn from_debian_version(text: &str) -> Option<OperatingSystem> {
-    let line = first_line(text)?;
-    let major = line.split('.').next().filter(|major| major.parse::<u32>().is_ok()).unwrap_or_default();
-    Some(OperatingSystem { id: "debian".into(), version_id: major.into(), pretty_name: format!("Debian GNU/Linux {line}"), id_like: Vec::new() })
-}
-
-/// `3.18.4`.
-fn from_alpine_release(text: &str) -> Option<OperatingSystem> {
-    let line = first_line(text)?;
-    Some(OperatingSystem { id: "alpine".into(), pretty_name: format!("Alpine Linux v{line}"), version_id: line, id_like: Vec::new() })
-}
-
-/// `CentOS Linux release 7.9.2009 (Core)`.
-fn from_redhat_release(text: &str) -> Option<OperatingSystem> {
-    let line = first_line(text)?;
-    let names = [("CentOS", "centos"), ("Red Hat", "rhel"), ("Rocky", "rocky"), ("AlmaLinux", "almalinux"), ("Fedora", "fedora"), ("Oracle", "ol")];
-    let id = names.iter().find(|(prefix, _)| line.starts_with(prefix)).map_or("linux", |(_, id)| id);
-    let version = line.split_once(" release ").and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default();
-    Some(OperatingSystem { id: id.into(), version_id: version.into(), pretty_name: line.clone(), id_like: vec!["rhel".into(), "fedora".into()] })
 }
 
 #[cfg(test)]
@@ -125,6 +116,86 @@ mod tests {
         let centos = image(&[("etc/redhat-release", "CentOS Linux release 7.9.2009 (Core)\n")]);
         let os = read(&centos.path().join("root")).unwrap();
         assert_eq!((os.id.as_str(), os.version_id.as_str()), ("centos", "7.9.2009"));
+    }
+
+    fn told(files: &[(&str, &str)]) -> (String, String) {
+        let os = read(&image(files).path().join("root")).unwrap();
+        (os.id, os.version_id)
+    }
+
+    fn pair(id: &str, version: &str) -> (String, String) {
+        (id.to_owned(), version.to_owned())
+    }
+
+    #[test]
+    fn os_release_is_read_however_it_was_written() {
+        for text in [
+            "\u{feff}ID=debian\r\nVERSION_ID=\"12\"\r\n",
+            "ID=ubuntu\nID='debian'\nVERSION_ID=11\nVERSION_ID=12",
+            "#ID=x\n  ID=\"Debian\"  \nVERSION_ID=12 # the twelfth\n\n=\nno assignment\n",
+        ] {
+            assert_eq!(told(&[("etc/os-release", text)]), pair("debian", "12"), "{text}");
+        }
+        let os = read(&image(&[("etc/os-release", "ID=x\nPRETTY_NAME=\"a\\nb \\\"c\\\" \\`d\"\n")]).path().join("root")).unwrap();
+        assert_eq!(os.pretty_name, "a\\nb \"c\" `d");
+    }
+
+    #[test]
+    fn the_second_os_release_counts_when_the_first_says_nothing() {
+        let vendor = ("usr/lib/os-release", "ID=fedora\nVERSION_ID=40\n");
+        assert_eq!(told(&[vendor]), pair("fedora", "40"));
+        for first in ["", "\n\n", "garbage", "NAME=Unknown\n"] {
+            assert_eq!(told(&[("etc/os-release", first), vendor]), pair("fedora", "40"), "{first}");
+        }
+        assert_eq!(told(&[("etc/os-release", "ID=debian\n"), vendor]), pair("debian", ""));
+        let dangling = image(&[vendor, ("etc/x", "")]);
+        std::os::unix::fs::symlink("../nowhere", dangling.path().join("root/etc/os-release")).unwrap();
+        assert_eq!(read(&dangling.path().join("root")).unwrap().id, "fedora");
+        let looped = image(&[vendor, ("etc/x", "")]);
+        std::os::unix::fs::symlink("os-release", looped.path().join("root/etc/os-release")).unwrap();
+        assert_eq!(read(&looped.path().join("root")).unwrap().id, "fedora");
+        assert_eq!(told(&[("etc/os-release", "NAME=Thing\n"), ("etc/redhat-release", "CentOS release 6.10 (Final)\n")]), pair("centos", "6.10"));
+        assert_eq!(told(&[("etc/os-release", "NAME=Thing\nVERSION_ID=3\n")]), pair("linux", "3"), "a nameless one is better than none");
+    }
+
+    #[test]
+    fn release_files_are_read_in_the_order_that_tells_rebuilds_from_what_they_rebuild() {
+        let rhel = ("etc/redhat-release", "Red Hat Enterprise Linux Server release 5.11 (Tikanga)\n");
+        assert_eq!(told(&[("etc/oracle-release", "Oracle Linux Server release 5.11\n"), rhel]), pair("ol", "5.11"));
+        assert_eq!(told(&[("etc/enterprise-release", "Enterprise Linux Enterprise Linux Server release 5 (Carthage)\n"), rhel]), pair("ol", "5"));
+        assert_eq!(told(&[rhel]), pair("rhel", "5.11"));
+        assert_eq!(told(&[("etc/system-release", rhel.1)]), pair("rhel", "5.11"));
+        for (file, text, id, version) in [
+            ("redhat-release", "CentOS Linux release 7.9.2009 (Core)", "centos", "7.9.2009"),
+            ("centos-release", "CentOS Stream release 8", "centos", "8"),
+            ("redhat-release", "Rocky Linux release 8.9 (Green Obsidian)", "rocky", "8.9"),
+            ("redhat-release", "AlmaLinux release 9.3 (Shamrock Pampas Cat)", "almalinux", "9.3"),
+            ("fedora-release", "Fedora release 20 (Heisenbug)", "fedora", "20"),
+            ("redhat-release", "Scientific Linux release 6.10 (Carbon)", "scientific", "6.10"),
+            ("redhat-release", "Oracle Linux Server release 6.10", "ol", "6.10"),
+            ("system-release", "Amazon Linux AMI release 2018.03", "amzn", "2018.03"),
+            ("system-release", "Amazon Linux release 2 (Karoo)", "amzn", "2"),
+            ("redhat-release", "CloudLinux Server release 6.10 (Final)", "cloudlinux", "6.10"),
+            ("openEuler-release", "openEuler release 22.03 (LTS-SP1)", "openeuler", "22.03"),
+            ("redhat-release", "Somebody's Linux release 3", "linux", "3"),
+            ("SuSE-release", "SUSE Linux Enterprise Server 11 (x86_64)\nVERSION = 11\nPATCHLEVEL = 4", "sles", "11.4"),
+            ("SuSE-release", "openSUSE 13.1 (x86_64)\nVERSION = 13.1\nCODENAME = Bottle", "opensuse", "13.1"),
+            ("photon-release", "VMware Photon Linux 1.0\nPHOTON_BUILD_NUMBER=62c543d", "photon", "1.0"),
+            ("mariner-release", "CBL-Mariner 2.0.20230721\nMARINER_BUILD_NUMBER=x", "mariner", "2.0.20230721"),
+            ("lsb-release", "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=14.04\nDISTRIB_DESCRIPTION=\"Ubuntu 14.04.6 LTS\"", "ubuntu", "14.04"),
+            ("alpine-release", "3.18.4", "alpine", "3.18.4"),
+            ("debian_version", "12.5", "debian", "12"),
+            ("debian_version", "trixie/sid", "debian", ""),
+            ("arch-release", "", "arch", ""),
+            ("gentoo-release", "Gentoo Base System release 2.14", "gentoo", "2.14"),
+            ("slackware-version", "Slackware 15.0", "slackware", "15.0"),
+        ] {
+            assert_eq!(told(&[(&format!("etc/{file}"), text)]), pair(id, version), "{file}: {text}");
+        }
+        let ubuntu = ("etc/lsb-release", "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=12.04\n");
+        assert_eq!(told(&[ubuntu, ("etc/debian_version", "wheezy/sid\n")]), pair("ubuntu", "12.04"));
+        let os = read(&image(&[("etc/oracle-release", "Oracle Linux Server release 5.11\n")]).path().join("root")).unwrap();
+        assert_eq!((os.pretty_name.as_str(), os.id_like), ("Oracle Linux Server release 5.11", vec!["rhel".to_owned(), "fedora".to_owned()]));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> 
     let reason = match &target.package_database {
         PackageDatabase::Read { paths } => return unsuitable(&request.needs_packages, paths).map(|reason| (LayerState::NotPossible, reason)),
         PackageDatabase::Absent => {
-            "The image has no package database that is known here (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
+            "The image has no package database (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
         }
         PackageDatabase::Unreadable { path, reason } => {
             format!("The package database /{path} cannot be read ({reason}), and this content checks packages: every check would seem to pass.")

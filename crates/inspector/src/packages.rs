@@ -5,7 +5,9 @@
 
 pub(crate) mod apk;
 pub(crate) mod bdb;
+mod chisel;
 pub(crate) mod dpkg;
+mod foreign;
 pub(crate) mod ndb;
 pub(crate) mod rpm;
 #[cfg(test)]
@@ -48,8 +50,8 @@ impl Unreadable {
 
 /// All installed packages, sorted by name, with the state of the databases they come from.
 ///
-/// `Absent` with no packages: no known database. `Read` names those that list a package. `Unreadable`: at least one database is damaged, or there are databases
-/// but none of them names a package; the packages of the others are still given. Blocking.
+/// `Absent` with no packages: no database at all. `Read` names those that list a package. `Unreadable`: at least one database is damaged, or there are databases
+/// but none of them names a package, or only such as are not known here; the packages of the others are still given. Blocking.
 pub fn read(root: &Path) -> (PackageDatabase, Vec<Package>) {
     let mut paths = Vec::new();
     let mut empty = None;
@@ -74,7 +76,12 @@ pub fn read(root: &Path) -> (PackageDatabase, Vec<Package>) {
     let database = match (paths.is_empty(), empty) {
         // An image whose only database is empty was emptied, and nothing can be said about it.
         (true, Some(path)) => PackageDatabase::Unreadable { path, reason: "it names no installed package".into() },
-        (true, None) => PackageDatabase::Absent,
+        (true, None) => match foreign::database(root) {
+            Some((path, manager)) => {
+                PackageDatabase::Unreadable { path: path.into(), reason: format!("it is the database of {manager}, which is not known here") }
+            }
+            None => PackageDatabase::Absent,
+        },
         (false, _) => PackageDatabase::Read { paths },
     };
     (database, packages)
@@ -88,7 +95,7 @@ fn clean(text: &str) -> String {
 /// Which kind of database is at `path`, one of those that [`read`] tells.
 pub(crate) fn kind(path: &str) -> PackageKind {
     match path {
-        path if path.starts_with("var/lib/dpkg/") => PackageKind::Deb,
+        path if path.starts_with("var/lib/dpkg/") || path.starts_with(chisel::FOLDER) => PackageKind::Deb,
         path if path.contains("/apk/") => PackageKind::Apk,
         _ => PackageKind::Rpm,
     }

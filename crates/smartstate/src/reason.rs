@@ -197,7 +197,7 @@ fn inspector_advice(code: FailureCode) -> &'static str {
         }
         FailureCode::RateLimited => "The registry limits pulls. Retry later, or give the workload a pull secret with a higher limit.",
         FailureCode::BadImage => "The image does not match its own digests or is malformed. Build and push it again; do not run it.",
-        FailureCode::NoPlatform => "The image has no variant for the node's platform. Build one.",
+        FailureCode::NoPlatform => "Nothing in the image is made for Linux. Build a variant for Linux, or leave the image out.",
         FailureCode::TooLarge => "The image unpacks to more than the limits allow. Look at what is in it: it may be an archive bomb.",
         FailureCode::NoSpace => "Raise smartstate.storage_limit in the settings, or give the nodes more ephemeral storage.",
         FailureCode::ContentError => "The content could not be used. Check the section [content] of the settings.",

@@ -7,17 +7,25 @@ use crate::inside;
 use scap::report::{Package, PackageKind};
 use std::path::Path;
 
+/// Since apk 3 the list may be below `usr`.
 const PATHS: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Installed packages; `None` when apk's list is not there.
+/// Installed packages, of the first list that names one; `None` when apk's list is not there.
 pub(crate) fn read(root: &Path) -> Result<Option<Found>, Unreadable> {
+    let mut empty = None;
     for path in PATHS {
-        if let Some(bytes) = inside::read(root, path, MAX_BYTES).map_err(Unreadable::io(path))? {
-            return Ok(Some(Found { paths: vec![path.to_owned()], packages: parse(&bytes, path)? }));
+        let Some(bytes) = inside::read(root, path, MAX_BYTES).map_err(Unreadable::io(path))? else { continue };
+        if bytes.starts_with(b"ADB") {
+            return Err(Unreadable::new(path, "it is of apk's binary form, which is not known here"));
         }
+        let found = Found { paths: vec![path.to_owned()], packages: parse(&bytes, path)? };
+        if !found.packages.is_empty() {
+            return Ok(Some(found));
+        }
+        empty = empty.or(Some(found));
     }
-    Ok(None)
+    Ok(empty)
 }
 
 fn parse(bytes: &[u8], path: &str) -> Result<Vec<Package>, Unreadable> {

@@ -2,7 +2,7 @@
 //!
 //! Source: deb-control(5), dpkg's `lib/dpkg/parse.c`; status.d: bazelbuild/rules_docker.
 
-use super::{Found, MAX_PACKAGES, Unreadable, clean};
+use super::{Found, MAX_PACKAGES, Unreadable, chisel, clean};
 use crate::inside;
 use scap::debian_version;
 use scap::report::{Package, PackageKind};
@@ -15,6 +15,8 @@ pub(crate) const STATUS_D: &str = "var/lib/dpkg/status.d";
 const MAX_STATUS_BYTES: u64 = 64 << 20;
 /// States in which a package's files, or a part of them, are on the disk, and with them their faults.
 const PRESENT: [&str; 6] = ["installed", "unpacked", "half-configured", "half-installed", "triggers-awaited", "triggers-pending"];
+/// Ends of the names of what dpkg keeps of a package beside its description.
+const INFO_FILES: [&str; 11] = ["md5sums", "list", "conffiles", "preinst", "postinst", "prerm", "postrm", "shlibs", "symbols", "triggers", "templates"];
 const HALF_INSTALLED: &str = "half-installed";
 
 /// A package as dpkg knows it.
@@ -53,6 +55,10 @@ pub(crate) fn installed(root: &Path) -> Result<Option<Listed>, Unreadable> {
             paths.push(STATUS_D.to_owned());
         }
     }
+    for (path, bytes) in chisel::stanzas(root)? {
+        add(&mut found, &bytes, &path, false)?;
+        paths.push(path);
+    }
     found.sort_by(order);
     found.dedup_by(|b, a| order(a, b).is_eq());
     Ok((!paths.is_empty()).then_some((paths, found)))
@@ -75,7 +81,9 @@ fn status_d(root: &Path) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
     let mut total = 0;
     for entry in folder.read_dir().map_err(Unreadable::io(STATUS_D))?.take(2 * MAX_PACKAGES) {
         let name = entry.map_err(Unreadable::io(STATUS_D))?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".md5sums") || name.starts_with('.') {
+        // Beside descriptions some tools put the other files that dpkg keeps of a package.
+        let other = name.rsplit_once('.').is_some_and(|(_, end)| INFO_FILES.contains(&end));
+        if other || name.starts_with('.') || inside::locate(root, &format!("{STATUS_D}/{name}")).is_ok_and(|path| path.is_some_and(|path| path.is_dir())) {
             continue;
         }
         let path = format!("{STATUS_D}/{name}");

@@ -293,3 +293,54 @@ fn the_list_of_images_without_an_rpm_database_is_read() {
     let beside = image(&[("var/lib/rpmmanifest/container-manifest-2", newer), ("var/lib/rpm/rpmdb.sqlite", &bare_sqlite(&blobs()))]);
     assert_eq!(names(&read(beside.path()).1), RPMS, "a database counts more");
 }
+
+#[test]
+fn packages_of_chiselled_images_are_those_of_their_list() {
+    let wall = |lines: &str| zstd::encode_all(lines.as_bytes(), 3).unwrap();
+    let lines = "{\"jsonwall\":\"1.0\",\"schema\":\"1.0\",\"count\":4}\n\
+        {\"kind\":\"content\",\"slice\":\"libc6_libs\",\"path\":\"/lib/\"}\n\
+        {\"kind\":\"package\",\"name\":\"libc6\",\"version\":\"2.39-0ubuntu8.4\",\"sha256\":\"00\",\"arch\":\"amd64\"}\n\
+        {\"kind\":\"package\",\"name\":\"base-files\",\"version\":\"13ubuntu10.2\",\"sha256\":\"00\",\"arch\":\"amd64\"}\n";
+    let dir = image(&[("var/lib/chisel/manifest.wall", &wall(lines))]);
+    let (database, packages) = read(dir.path());
+    assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/chisel/manifest.wall".into()] });
+    assert_eq!(names(&packages), ["base-files 13ubuntu10.2", "libc6 2.39-0ubuntu8.4"]);
+    assert_eq!((packages[1].kind, packages[1].architecture.as_str()), (PackageKind::Deb, "amd64"));
+    assert_eq!(super::kind("var/lib/chisel/manifest.wall"), PackageKind::Deb);
+    for (bytes, word) in [(b"rubbish".to_vec(), "unpacked"), (wall("{}\n"), "no list"), (wall("{\"jsonwall\":\"1.0\"}\nrubbish\n"), "line 2")] {
+        let reason = unreadable(&image(&[("var/lib/chisel/manifest.wall", &bytes)]));
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
+fn a_package_manager_that_is_not_known_is_named_and_its_image_not_called_empty() {
+    for (path, manager) in [("var/lib/pacman/local/glibc-2.40-1/desc", "pacman"), ("usr/lib/opkg/status", "opkg"), ("var/db/pkg/sys-libs/glibc-2.39/PF", "Portage"), ("nix/store/x", "Nix")] {
+        let reason = unreadable(&image(&[(path, b"x")]));
+        assert!(reason.contains(manager) && reason.contains("not known here"), "{reason}");
+    }
+    let both = image(&[("var/lib/pacman/local/x/desc", b"x"), ("lib/apk/db/installed", b"P:musl\nV:1\n\n")]);
+    assert_eq!(names(&read(both.path()).1), ["musl 1"], "one that is known is read");
+    assert_eq!(read(image(&[("var/lib/pacman/sync/core.db", b"x"), ("usr/lib/opkg/status", b"")]).path()).0, PackageDatabase::Absent);
+}
+
+#[test]
+fn apks_list_is_read_where_its_versions_put_it() {
+    let newer = image(&[("lib/apk/db/installed", b""), ("usr/lib/apk/db/installed", b"P:musl\nV:1\n\n")]);
+    assert_eq!(read(newer.path()).0, PackageDatabase::Read { paths: vec!["usr/lib/apk/db/installed".into()] });
+    assert!(unreadable(&image(&[("usr/lib/apk/db/installed", b"ADB.\x01\x02")])).contains("binary form"));
+    assert!(unreadable(&image(&[("lib/apk/db/installed", b"")])).contains("no installed package"));
+}
+
+#[test]
+fn descriptions_of_packages_are_told_from_what_lies_beside_them() {
+    let netbase = b"Package: netbase\nVersion: 6.4\nArchitecture: all\n";
+    let dir = image(&[
+        ("var/lib/dpkg/status.d/netbase", netbase),
+        ("var/lib/dpkg/status.d/netbase.list", b"/etc\n"),
+        ("var/lib/dpkg/status.d/netbase.postinst", b"#!/bin/sh\n"),
+        ("var/lib/dpkg/status.d/folder/x", b"rubbish\n"),
+        ("var/lib/dpkg/status.d/libstdc++6.amd64", b"Package: libstdc++6\nVersion: 13\n"),
+    ]);
+    assert_eq!(names(&read(dir.path()).1), ["libstdc++6 13", "netbase 6.4"]);
+}
