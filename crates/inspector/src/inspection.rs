@@ -7,8 +7,10 @@ use crate::pull::{self, Progress, Unpacked, millis};
 use crate::settings::Settings;
 use crate::{os, packages};
 use futures::FutureExt as _;
-use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
+use scap::protocol::{Answered, Evaluate, Failure, FailureCode, Phase, Status};
 use scap::report::{InspectionReport, LayerState, OperatingSystem, Package, PackageDatabase, REPORT_VERSION, Timings};
+use serde::Serialize;
+use std::collections::HashMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ pub(crate) struct Inspection {
     settings: Settings,
     progress: watch::Sender<String>,
     state: Mutex<State>,
+    /// What was asked of which definitions. Locked while OpenSCAP runs: no two look at the image at a time.
+    answers: tokio::sync::Mutex<HashMap<String, Answered>>,
 }
 
 struct State {
@@ -37,7 +41,7 @@ struct Image {
     unpacked: Unpacked,
     os: Option<OperatingSystem>,
     database: PackageDatabase,
-    packages: Vec<Package>,
+    packages: Arc<[Package]>,
     packages_ms: u64,
 }
 
@@ -54,7 +58,7 @@ impl Inspection {
     /// Makes the folders below the work folder; nothing runs yet.
     pub(crate) fn new(settings: Settings) -> io::Result<Arc<Self>> {
         let state = State { phase: Phase::Pulling, failure: None, image: None, evaluation: None };
-        let inspection = Self { settings, progress: watch::Sender::new(String::new()), state: Mutex::new(state) };
+        let inspection = Self { settings, progress: watch::Sender::new(String::new()), state: Mutex::new(state), answers: tokio::sync::Mutex::default() };
         for folder in [inspection.content_dir(), inspection.results_dir(), inspection.temporary_dir()] {
             std::fs::create_dir_all(folder)?;
         }
@@ -82,6 +86,11 @@ impl Inspection {
     /// Where the report lies once the phase is `Done`.
     pub(crate) fn report_file(&self) -> PathBuf {
         self.results_dir().join("report.json.zst")
+    }
+
+    /// Where the packages lie from the phase `Ready` on.
+    pub(crate) fn packages_file(&self) -> PathBuf {
+        self.results_dir().join("packages.json.zst")
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -126,7 +135,29 @@ impl Inspection {
         let root = unpacked.root.clone();
         let read = tokio::task::spawn_blocking(move || (os::read(&root), packages::read(&root))).await;
         let (os, (database, packages)) = read.map_err(|e| storage("reading the packages", &e.into()))?;
+        let packages: Arc<[Package]> = packages.into();
+        write(packages.to_vec(), self.packages_file()).await.map_err(|e| storage("writing the packages", &e))?;
         Ok(Image { unpacked, os, database, packages, packages_ms: millis(begun.elapsed()) })
+    }
+
+    /// What the definitions put as `sha256` say of the image; asked once.
+    pub(crate) async fn answer(&self, sha256: &str) -> Result<Answered, NotNow> {
+        let mut answers = self.answers.lock().await;
+        if let Some(known) = answers.get(sha256) {
+            return Ok(known.clone());
+        }
+        let image = self.ready()?;
+        let answer = oscap::answer(sha256, &self.target(&image)).await;
+        answers.insert(sha256.to_owned(), answer.clone());
+        Ok(answer)
+    }
+
+    fn ready(&self) -> Result<Arc<Image>, NotNow> {
+        let state = self.lock();
+        match (&state.image, state.phase) {
+            (Some(image), Phase::Ready) => Ok(Arc::clone(image)),
+            (_, phase) => Err(NotNow::Phase(phase)),
+        }
     }
 
     /// Begins an evaluation; the same one again is no error and begins nothing.
@@ -152,6 +183,7 @@ impl Inspection {
 
     async fn run(&self, image: &Image, request: Evaluate) {
         let target = self.target(image);
+        let _alone = self.answers.lock().await;
         let mut layers = Vec::new();
         for layer in &request.layers {
             self.progress.send_replace(layer.layer.as_str().to_owned());
@@ -163,7 +195,7 @@ impl Inspection {
             layers.push(report);
         }
         let report = self.report(image, layers);
-        match self.write(report).await {
+        match write(report, self.report_file()).await {
             Ok(()) => self.enter(Phase::Done, "the report is ready"),
             Err(e) => self.fail(storage("writing the report", &e)),
         }
@@ -181,6 +213,7 @@ impl Inspection {
             os: image.os.clone(),
             debian_architecture: image.unpacked.platform.debian_architecture().to_owned(),
             package_database: image.database.clone(),
+            packages: Arc::clone(&image.packages),
             memory_bytes: self.settings.memory_bytes,
             progress: self.progress.clone(),
         }
@@ -199,23 +232,12 @@ impl Inspection {
             config: unpacked.config.clone(),
             os: image.os.clone(),
             package_database: image.database.clone(),
-            packages: image.packages.clone(),
+            packages: image.packages.to_vec(),
             layers,
             timings: Timings { pull_ms: unpacked.pull_ms, unpack_ms: unpacked.unpack_ms, packages_ms: image.packages_ms },
             warnings: unpacked.warnings.clone(),
             cut_files: unpacked.cut_files.clone(),
         }
-    }
-
-    async fn write(&self, report: InspectionReport) -> io::Result<()> {
-        let file = self.report_file();
-        let written = tokio::task::spawn_blocking(move || {
-            let mut out = zstd::Encoder::new(std::fs::File::create(file)?, 3)?;
-            serde_json::to_writer(&mut out, &report)?;
-            out.finish()?;
-            Ok(())
-        });
-        written.await?
     }
 
     /// Stops an evaluation under way; OpenSCAP's processes are gone when this returns.
@@ -245,6 +267,17 @@ impl Inspection {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes `what` as zstd of JSON.
+async fn write(what: impl Serialize + Send + 'static, file: PathBuf) -> io::Result<()> {
+    let written = tokio::task::spawn_blocking(move || {
+        let mut out = zstd::Encoder::new(std::fs::File::create(file)?, 3)?;
+        serde_json::to_writer(&mut out, &what)?;
+        out.finish()?;
+        Ok(())
+    });
+    written.await?
 }
 
 /// Waits for `work`; a panic in it becomes a failure, so that nobody waits for an end that never comes.

@@ -3,6 +3,7 @@
 //! OpenSCAP is not trusted to end, to stay small, or to admit what it could not do: it runs in a process group of its own under limits, and what it needs is
 //! checked before and after.
 
+mod answers;
 mod command;
 mod html;
 mod prepare;
@@ -13,13 +14,16 @@ mod verdict;
 
 use crate::packages;
 use anyhow::Context as _;
+pub use answers::answer;
 use process::{Ended, Limits};
 use scap::evaluation::{ArfError, Evaluation};
-use scap::protocol::{Request, Source};
-use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, PackageDatabase, PackageKind};
+use scap::feed::SourceEntry;
+use scap::protocol::{Chosen, Request, Source};
+use scap::report::{Layer, LayerReport, LayerState, OperatingSystem, Package, PackageDatabase, PackageKind};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -47,6 +51,8 @@ pub struct Target {
     /// The image's in the words of Debian's packages, for one whose packages do not tell it.
     pub debian_architecture: String,
     pub package_database: PackageDatabase,
+    /// What is installed, as `package_database` tells.
+    pub packages: Arc<[Package]>,
     /// The memory of the container, of which OpenSCAP gets a part; `None`: no limit.
     pub memory_bytes: Option<u64>,
     /// Told in words how far the evaluation is.
@@ -69,9 +75,11 @@ pub async fn evaluate(request: &Request, target: &Target) -> LayerReport {
         has_html: false,
         html_reason: String::new(),
         duration_ms: 0,
+        definitions: request.chosen.as_ref().map(|chosen| chosen.definitions),
     };
     match obstacle(request, target) {
         Some((state, reason)) => (report.state, report.reason) = (state, reason),
+        None if request.source.is_none() => (report.state, report.reason) = verdict::unconcerned(request.chosen.as_ref()),
         None => {
             if let Err(e) = run(request, target, &mut report).await {
                 tracing::warn!(layer = request.layer.as_str(), "evaluation failed: {e:#}");
@@ -85,7 +93,8 @@ pub async fn evaluate(request: &Request, target: &Target) -> LayerReport {
 
 /// Why `request` must not be run at all.
 fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> {
-    if request.source.is_none() {
+    let nothing_concerns_it = request.chosen.as_ref().is_some_and(|chosen| chosen.definitions.evaluated == 0);
+    if request.source.is_none() && !nothing_concerns_it {
         let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
         return Some((LayerState::NotCovered, reason.to_owned()));
     }
@@ -124,7 +133,7 @@ fn unsuitable(needed: &[PackageKind], paths: &[String]) -> Option<String> {
 async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> anyhow::Result<()> {
     let Some(source) = &request.source else { return Ok(()) };
     let workspace = command::Workspace::new(target).context("preparing the work folder")?;
-    prepare::complete(&target.root, &target.package_database).context("preparing the image's root")?;
+    let _sources = prepare::complete(&target.root, &target.package_database, &sources(request, target)).context("preparing the image's root")?;
     let content = content_path(source, target);
     anyhow::ensure!(content.is_file(), "its content is missing");
     let invocation = command::evaluation(request, source, &content, target, &workspace);
@@ -143,14 +152,19 @@ async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> an
         report.reason = reason;
         return Ok(());
     }
-    match read_result(source, &workspace.result).await? {
-        Ok(evaluation) => accept(evaluation, &ended, report),
+    match read_result(request, source, &workspace.result).await? {
+        Ok(evaluation) => accept(evaluation, request.chosen.as_ref(), &ended, report),
         Err(e) => {
             report.reason = format!("OpenSCAP ended well but its result cannot be used: {e}.");
             return Ok(());
         }
     }
     store(request, source, target, &workspace, report).await
+}
+
+/// The source packages that vulnerability definitions may name. Other content must not see them: it would find packages that nobody installed.
+fn sources(request: &Request, target: &Target) -> Vec<SourceEntry> {
+    if request.layer == Layer::Vulnerabilities { scap::feed::source_entries(&target.packages) } else { vec![] }
 }
 
 /// Where the content lies. Both names come from the server: neither may be a path.
@@ -162,17 +176,28 @@ fn content_path(source: &Source, target: &Target) -> PathBuf {
     }
 }
 
-async fn read_result(source: &Source, path: &Path) -> anyhow::Result<Result<Evaluation, ArfError>> {
-    let (path, oval) = (path.to_owned(), matches!(source, Source::Oval { .. }));
+async fn read_result(request: &Request, source: &Source, path: &Path) -> anyhow::Result<Result<Evaluation, ArfError>> {
+    let (path, oval, chosen) = (path.to_owned(), matches!(source, Source::Oval { .. }), request.chosen.is_some());
     tokio::task::spawn_blocking(move || {
         let input = BufReader::with_capacity(1 << 16, File::open(&path).context("opening OpenSCAP's result")?);
-        Ok(if oval { scap::oval::parse(input) } else { scap::arf::parse(input) })
+        Ok(match (oval, chosen) {
+            (true, true) => scap::oval::parse_found(input),
+            (true, false) => scap::oval::parse(input),
+            (false, _) => scap::arf::parse(input),
+        })
     })
     .await?
 }
 
-fn accept(evaluation: Evaluation, ended: &Ended, report: &mut LayerReport) {
-    (report.state, report.reason) = verdict::state(report.layer, &evaluation.rules, &ended.stderr);
+fn accept(mut evaluation: Evaluation, chosen: Option<&Chosen>, ended: &Ended, report: &mut LayerReport) {
+    (report.state, report.reason) = verdict::state(report.layer, &evaluation, chosen, &ended.stderr);
+    if let (Some(definitions), Some(chosen)) = (&mut report.definitions, chosen) {
+        definitions.passed = u32::try_from(evaluation.left_out.passed).unwrap_or(u32::MAX);
+        definitions.not_applicable = u32::try_from(evaluation.left_out.not_applicable).unwrap_or(u32::MAX);
+        for rule in &mut evaluation.rules {
+            chosen.through.get(&rule.rule_id).into_iter().for_each(|through| rule.message.clone_from(through));
+        }
+    }
     if !evaluation.title.is_empty() {
         report.content = evaluation.title;
     }

@@ -2,10 +2,11 @@
 
 use crate::content;
 use crate::inspection::{Inspection, NotNow};
+use crate::reference::is_hex_sha256;
 use crate::settings::Settings;
 use anyhow::Context as _;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,9 @@ use tokio_util::io::ReaderStream;
 
 /// How long the last answers may take once the end was asked for.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Of what is to be evaluated: thousands of definitions may be named in it.
+const EVALUATE_BYTES: usize = 32 << 20;
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +80,10 @@ pub async fn serve(listener: TcpListener, settings: Settings, shutdown: impl Fut
 fn router(app: App) -> Router {
     Router::new()
         .route("/status", get(status))
+        .route("/packages", get(packages))
         .route("/content/{sha256}", put(put_content))
-        .route("/evaluate", post(evaluate))
+        .route("/answers/{sha256}", post(answers))
+        .route("/evaluate", post(evaluate).layer(DefaultBodyLimit::max(EVALUATE_BYTES)))
         .route("/report", get(report))
         .route("/arf/{layer}", get(arf))
         .route("/html/{layer}", get(html))
@@ -97,6 +103,23 @@ async fn status(State(app): State<App>) -> Response {
     Json(app.inspection.status()).into_response()
 }
 
+async fn packages(State(app): State<App>) -> Response {
+    match app.inspection.phase() {
+        Phase::Ready | Phase::Evaluating | Phase::Done => file(app.inspection.packages_file()).await,
+        phase => (StatusCode::CONFLICT, format!("not in phase {phase:?}")).into_response(),
+    }
+}
+
+async fn answers(State(app): State<App>, Path(sha256): Path<String>) -> Response {
+    if !is_hex_sha256(&sha256) || !app.inspection.content_dir().join(&sha256).is_file() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    match app.inspection.answer(&sha256).await {
+        Ok(answers) => Json(answers).into_response(),
+        Err(not_now) => refused(not_now),
+    }
+}
+
 async fn put_content(State(app): State<App>, Path(sha256): Path<String>, body: Body) -> Response {
     match content::store(&app.inspection, &sha256, body).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -107,8 +130,14 @@ async fn put_content(State(app): State<App>, Path(sha256): Path<String>, body: B
 async fn evaluate(State(app): State<App>, Json(request): Json<Evaluate>) -> Response {
     match app.inspection.evaluate(request) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(NotNow::Phase(phase)) => (StatusCode::CONFLICT, format!("not in phase {phase:?}")).into_response(),
-        Err(NotNow::Another) => (StatusCode::CONFLICT, "another evaluation was asked for").into_response(),
+        Err(not_now) => refused(not_now),
+    }
+}
+
+fn refused(not_now: NotNow) -> Response {
+    match not_now {
+        NotNow::Phase(phase) => (StatusCode::CONFLICT, format!("not in phase {phase:?}")).into_response(),
+        NotNow::Another => (StatusCode::CONFLICT, "another evaluation was asked for").into_response(),
     }
 }
 

@@ -6,15 +6,19 @@
 //! |---|---|
 //! | `GET /healthz` | 200 `ok` once the server listens |
 //! | `GET /status` | 200 [`Status`] |
+//! | `GET /packages` | 200 zstd of the installed packages, an array of [`crate::report::Package`] as JSON; 409 before the phase `ready` |
 //! | `PUT /content/{sha256}` | body: content file as zstd; `sha256` is of the *uncompressed* bytes. 204; 400 when it does not match; 413 over the limit |
+//! | `POST /answers/{sha256}` | `sha256`: of OVAL definitions put before. 200 [`Answered`], what they say of the image; 404 no such content; 409 before the phase `ready`. The same again: the same answer |
 //! | `POST /evaluate` | body: [`Evaluate`]; 202. 409 unless the phase is `ready`; the same request again while evaluating or after: 202 |
 //! | `GET /report` | 200 zstd of [`crate::report::InspectionReport`] as JSON; 409 unless the phase is `done` |
 //! | `GET /arf/{layer}` | 200 zstd of the layer's ARF (OVAL results in the vulnerability layer); 404 |
 //! | `GET /html/{layer}` | 200 zstd of the HTML report; 404 |
 //! | `POST /finish` | 204; the process then ends with 0 |
 
-use crate::report::{Layer, OperatingSystem, PackageDatabase, PackageKind};
+use crate::feed::Answers;
+use crate::report::{Definitions, Layer, OperatingSystem, PackageDatabase, PackageKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The port that the inspector listens on.
 pub const PORT: u16 = 8765;
@@ -126,6 +130,32 @@ pub struct Request {
     pub needs_packages: Vec<PackageKind>,
     /// Wall-clock limit of oscap.
     pub limit_secs: u64,
+    /// What was chosen of a feed's definitions; `None`: the content stands for itself.
+    #[serde(default)]
+    pub chosen: Option<Chosen>,
+}
+
+/// Which of a feed's definitions are evaluated, and what must be known of them besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Without `evaluated` ones there is no source: nothing that the feed names is installed, which is a result and not a gap.
+    pub definitions: Definitions,
+    /// Why some are undecided, for people.
+    #[serde(default)]
+    pub undecided_reason: String,
+    /// By definition that means source packages: through which binary packages it concerns the image, for people. It becomes the message of one that did
+    /// not pass.
+    #[serde(default)]
+    pub through: BTreeMap<String, String>,
+}
+
+/// `POST /answers/{sha256}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    pub answers: Answers,
+    /// Why there are none, for people; empty when there are.
+    #[serde(default)]
+    pub failure: String,
 }
 
 /// Where a layer's content comes from.

@@ -276,6 +276,33 @@ pub struct LayerReport {
     #[serde(default)]
     pub html_reason: String,
     pub duration_ms: u64,
+    /// How many of a feed's definitions were evaluated; `None`: the content was no feed, or evaluated whole.
+    #[serde(default)]
+    pub definitions: Option<Definitions>,
+}
+
+/// The definitions of a feed, counted: those that passed or do not apply are no rules of the layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definitions {
+    /// All that the feed has.
+    pub in_feed: u32,
+    /// Those that can concern what is installed, and were given to OpenSCAP.
+    pub evaluated: u32,
+    /// Not given to OpenSCAP, since nobody can say whether they hold.
+    pub undecided: u32,
+    /// Of the evaluated, those that hold for nothing in the image.
+    #[serde(default)]
+    pub passed: u32,
+    /// Of the evaluated, those that are not made for such a system.
+    #[serde(default)]
+    pub not_applicable: u32,
+}
+
+impl Definitions {
+    /// Those that concern packages which are not installed: the image is not vulnerable to them, and OpenSCAP need not be asked.
+    pub const fn left_out(&self) -> u32 {
+        self.in_feed.saturating_sub(self.evaluated).saturating_sub(self.undecided)
+    }
 }
 
 /// The image's configuration, from its config blob.

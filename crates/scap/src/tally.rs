@@ -1,6 +1,6 @@
 //! What became of a layer's rules, counted: how much of it says anything about the image.
 
-use crate::report::{Layer, Outcome, RuleResult};
+use crate::report::{Layer, LayerReport, Outcome, RuleResult};
 
 /// The rules of a layer by what is known after the evaluation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +25,17 @@ impl Tally {
                 Outcome::Error | Outcome::Unknown | Outcome::NotChecked => &mut tally.undecided,
                 Outcome::NotApplicable => &mut tally.not_applicable,
             } += 1;
+        }
+        tally
+    }
+
+    /// Counts a layer of a report, with the definitions that are no rules of it.
+    pub fn of_layer(layer: &LayerReport) -> Self {
+        let mut tally = Self::of(layer.layer, &layer.rules);
+        if let Some(definitions) = &layer.definitions {
+            tally.decided += definitions.passed as usize + definitions.left_out() as usize;
+            tally.undecided += definitions.undecided as usize;
+            tally.not_applicable += definitions.not_applicable as usize;
         }
         tally
     }

@@ -3,6 +3,7 @@
 use crate::inside;
 use crate::packages::dpkg::{self, Installed};
 use crate::packages::rpm;
+use scap::feed::{SourceEntry, is_source_entry};
 use scap::report::PackageDatabase;
 use std::fmt::Write as _;
 use std::fs;
@@ -19,20 +20,48 @@ use std::path::{Path, PathBuf};
 /// * `rpmdb.sqlite` where the rpm database is: all of its packages, in the one format and with the indexes that OpenSCAP reads. `usr/lib/sysimage/rpm` goes
 ///   when the rpm database is elsewhere.
 ///
+/// `sources`: packages besides those that are installed, for the status file. They are there until the result is dropped.
+///
 /// To be done before each evaluation; the second time changes nothing.
-pub(super) fn complete(root: &Path, database: &PackageDatabase) -> io::Result<()> {
+pub(super) fn complete(root: &Path, database: &PackageDatabase, sources: &[SourceEntry]) -> io::Result<Option<Sources>> {
     add(root, "run", ".containerenv", b"")?;
     add(root, "proc", "mounts", b"/dev/root / ext4 rw,relatime 0 0\n")?;
     // An unreadable database is left as it is: content that looks at packages is not run then.
+    let mut shown = None;
     if let Ok(Some((_, installed))) = dpkg::installed(root)
         && !installed.is_empty()
     {
-        write_status(root, &status(&installed))?;
+        let plain = status(&installed);
+        let all = plain.clone() + &source_stanzas(sources);
+        shown = write_status(root, &all)?.filter(|_| !sources.is_empty()).map(|path| Sources { path, plain });
     }
-    match database {
-        PackageDatabase::Read { paths } => rpm::show(root, paths),
-        _ => Ok(()),
+    if let PackageDatabase::Read { paths } = database {
+        rpm::show(root, paths)?;
     }
+    Ok(shown)
+}
+
+/// A status file that tells of sources too; dropped, it tells of what is installed alone, as every other content must find it.
+pub(super) struct Sources {
+    path: PathBuf,
+    plain: String,
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        if let Err(e) = fs::write(&self.path, &self.plain) {
+            tracing::error!("the package database could not be restored: {e}");
+        }
+    }
+}
+
+/// Stanzas by which OpenSCAP finds a source package under its own name and version, although dpkg does not list such.
+fn source_stanzas(sources: &[SourceEntry]) -> String {
+    let mut text = String::new();
+    for SourceEntry { name, version, .. } in sources {
+        let _ = writeln!(text, "Package: {name}\nStatus: install ok installed\nArchitecture: all\nVersion: {version}\n");
+    }
+    text
 }
 
 fn add(root: &Path, folder: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -51,14 +80,15 @@ fn in_folder(root: &Path, folder: &str, name: &str) -> io::Result<Option<PathBuf
 }
 
 /// Replaces what the file says and keeps its owner and mode, which hang on its inode; but never what other names or a link share with it.
-fn write_status(root: &Path, text: &str) -> io::Result<()> {
-    let Some(path) = in_folder(root, "var/lib/dpkg", "status")? else { return Ok(()) };
+fn write_status(root: &Path, text: &str) -> io::Result<Option<PathBuf>> {
+    let Some(path) = in_folder(root, "var/lib/dpkg", "status")? else { return Ok(None) };
     match path.symlink_metadata() {
         Ok(file) if file.is_file() && file.nlink() == 1 => {}
         Ok(_) => fs::remove_file(&path)?,
         Err(_) => {}
     }
-    fs::write(path, text)
+    fs::write(&path, text)?;
+    Ok(Some(path))
 }
 
 /// A status file as OpenSCAP's reader wants it: the name first, a status that begins with `install`, an architecture, a version, short lines.
@@ -74,8 +104,9 @@ fn status(installed: &[Installed]) -> String {
             let _ = writeln!(text, "{field}: {value}");
         };
         line("Package", &package.name);
-        // Without a version there is nothing to compare: OpenSCAP is not to see it, people are.
-        line("Status", &format!("{} ok {state}", if package.version.is_empty() { "deinstall" } else { "install" }));
+        // Without a version there is nothing to compare: OpenSCAP is not to see it, people are. Nor what pretends to be a source package's entry.
+        let hidden = package.version.is_empty() || is_source_entry(&package.name);
+        line("Status", &format!("{} ok {state}", if hidden { "deinstall" } else { "install" }));
         line("Architecture", dpkg::told_architecture(package));
         if !package.version.is_empty() {
             line("Version", &package.version);
@@ -105,9 +136,9 @@ mod tests {
 
     fn completed(root: &Path) -> String {
         let (database, packages) = read(root);
-        complete(root, &database).unwrap();
+        complete(root, &database, &[]).unwrap();
         let once = fs::read_to_string(root.join("var/lib/dpkg/status")).unwrap();
-        complete(root, &database).unwrap();
+        complete(root, &database, &[]).unwrap();
         assert_eq!(once, fs::read_to_string(root.join("var/lib/dpkg/status")).unwrap(), "a second time changes nothing");
         let names = |packages: Vec<scap::report::Package>| packages.into_iter().map(|package| (package.name, package.version)).collect::<Vec<_>>();
         assert_eq!(names(packages), names(read(root).1), "nor what is installed");
@@ -150,7 +181,7 @@ mod tests {
     #[test]
     fn a_damaged_status_file_stays_as_it_is() {
         let image = image(&[("var/lib/dpkg/status", "nonsense\n")]);
-        complete(image.path(), &read(image.path()).0).unwrap();
+        complete(image.path(), &read(image.path()).0, &[]).unwrap();
         assert_eq!(fs::read_to_string(image.path().join("var/lib/dpkg/status")).unwrap(), "nonsense\n");
     }
 }

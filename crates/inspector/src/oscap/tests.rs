@@ -41,12 +41,14 @@ impl Bench {
             os: None,
             debian_architecture: "amd64".into(),
             package_database: PackageDatabase::Absent,
+            packages: std::sync::Arc::default(),
             memory_bytes: None,
             progress,
         };
         fs::write(&target.state_file, unpack(archive, &target.root)).unwrap();
         target.os = crate::os::read(&target.root);
-        target.package_database = crate::packages::read(&target.root).0;
+        let (database, packages) = crate::packages::read(&target.root);
+        (target.package_database, target.packages) = (database, packages.into());
         Self { target, messages, dir }
     }
 
@@ -73,6 +75,7 @@ fn request(source: Source) -> Request {
         title: "Sample".into(),
         needs_packages: vec![PackageKind::Deb, PackageKind::Rpm],
         limit_secs: 60,
+        chosen: None,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::process::{Ended, Run};
 use nix::libc;
-use scap::protocol::Request;
+use scap::evaluation::Evaluation;
+use scap::protocol::{Chosen, Request};
 use scap::report::{Layer, LayerState, OUT_OF_MEMORY, Outcome, RuleResult};
 use scap::tally::Tally;
 use std::collections::BTreeSet;
@@ -89,20 +90,45 @@ fn refusal(request: &Request, stderr: &str) -> String {
 }
 
 /// What a result that was read amounts to, with a sentence for people: what judges nothing is no evaluation.
-pub(super) fn state(layer: Layer, rules: &[RuleResult], stderr: &str) -> (LayerState, String) {
-    let tally = Tally::of(layer, rules);
+pub(super) fn state(layer: Layer, evaluation: &Evaluation, chosen: Option<&Chosen>, stderr: &str) -> (LayerState, String) {
+    let rules = &evaluation.rules;
+    let mut tally = Tally::of(layer, rules);
+    tally.decided += evaluation.left_out.passed;
+    tally.not_applicable += evaluation.left_out.not_applicable;
     match tally.total() {
         0 => (LayerState::NotPossible, "The content holds no rule to evaluate.".to_owned()),
         total if tally.not_applicable == total => {
             (LayerState::NotCovered, format!("None of the {total} rules applies to this image: the content is made for another system."))
         }
         total if tally.decided == 0 => (LayerState::NotPossible, format!("None of the {total} rules could be judged{}.", example(rules))),
-        total if tally.undecided > 0 => {
-            let undecided = format!("{} of {total} rules could not be checked{}.", tally.undecided, example(rules));
-            (LayerState::Evaluated, [undecided, warnings(stderr)].join(" ").trim_end().to_owned())
+        total => {
+            let checked = match tally.undecided {
+                0 => String::new(),
+                undecided => format!("{undecided} of {total} rules could not be checked{}.", example(rules)),
+            };
+            (LayerState::Evaluated, join([&checked, &chosen.map(undecided).unwrap_or_default(), &warnings(stderr)]))
         }
-        _ => (LayerState::Evaluated, warnings(stderr)),
     }
+}
+
+/// What a feed amounts to of which no definition was evaluated.
+pub(super) fn unconcerned(chosen: Option<&Chosen>) -> (LayerState, String) {
+    match chosen.map(undecided).unwrap_or_default() {
+        nothing if nothing.is_empty() => (LayerState::Evaluated, nothing),
+        reason => (LayerState::NotPossible, reason),
+    }
+}
+
+/// `7 of 40000 definitions cannot be decided here: …`, or nothing.
+fn undecided(chosen: &Chosen) -> String {
+    match chosen.definitions.undecided {
+        0 => String::new(),
+        count => format!("{count} of {} definitions cannot be decided here: {}.", chosen.definitions.in_feed, chosen.undecided_reason.trim_end_matches('.')),
+    }
+}
+
+fn join(sentences: [&str; 3]) -> String {
+    sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The first rule that was not judged, in parentheses, with what OpenSCAP says of it.

@@ -83,6 +83,7 @@ fn request(layer: Layer, source: Option<Source>) -> Request {
         title: "T".into(),
         needs_packages: vec![scap::report::PackageKind::Deb],
         limit_secs: 30,
+        chosen: None,
     }
 }
 
