@@ -1,6 +1,7 @@
 //! Which content an image is checked with, by its operating system: benchmark, guide, vulnerability definitions.
 
-use crate::feed::{Feeds, Packed, covers, pack};
+use crate::feed::covers;
+use crate::packed::{Packed, pack};
 use anyhow::Context;
 use scap::protocol::{Request, Source};
 use scap::report::{Layer, OperatingSystem, PackageKind};
@@ -12,11 +13,11 @@ static BENCHMARK: &[u8] = include_bytes!("../content/benchmark/tidewaiter-image-
 static GUIDES: &str = include_str!("../content/guides.toml");
 const BENCHMARK_SECS: u64 = 300;
 const GUIDE_SECS: u64 = 600;
-const VULNERABILITIES_SECS: u64 = 600;
+pub(crate) const VULNERABILITIES_SECS: u64 = 600;
 /// An HTML report per layer, after the layer's own time.
 const HTML_SECS: u64 = 60;
-/// Loading the definitions and putting all content into the pod.
-const CONTENT_SECS: u64 = 120;
+/// Loading the definitions, choosing from them, and putting all content into the pod.
+const CONTENT_SECS: u64 = 240;
 /// All of it.
 pub(crate) const EVALUATING_SECS: i64 = (BENCHMARK_SECS + GUIDE_SECS + VULNERABILITIES_SECS + 3 * HTML_SECS + CONTENT_SECS) as i64;
 /// Why a layer of definitions that should be there is not; the report turns its layer into a failed one.
@@ -49,15 +50,15 @@ pub(crate) struct Plan {
 
 /// The three layers for an operating system; always three, those without content with the reason why.
 ///
+/// `vulnerabilities`: the third, as [`crate::choice`] makes it.
+///
 /// # Errors
-/// The built-in content is damaged. A feed that cannot be loaded costs only its layer.
-pub(crate) async fn plan(feeds: &Feeds, os: Option<&OperatingSystem>) -> anyhow::Result<Plan> {
+/// The built-in content is damaged.
+pub(crate) fn plan(os: Option<&OperatingSystem>, vulnerabilities: (Request, Option<Packed>)) -> anyhow::Result<Plan> {
     let benchmark = benchmark()?;
-    let mut plan = Plan { layers: vec![benchmark_request(&benchmark), guide_request(os)?], files: vec![benchmark] };
-    let (request, file) = vulnerabilities(feeds, os).await;
-    plan.layers.push(request);
-    plan.files.extend(file);
-    Ok(plan)
+    let (request, file) = vulnerabilities;
+    let layers = vec![benchmark_request(&benchmark), guide_request(os)?, request];
+    Ok(Plan { layers, files: std::iter::once(benchmark).chain(file).collect() })
 }
 
 fn benchmark() -> anyhow::Result<Packed> {
@@ -78,6 +79,7 @@ fn benchmark_request(packed: &Packed) -> Request {
         title: "Tidewaiter image benchmark".into(),
         needs_packages: vec![],
         limit_secs: BENCHMARK_SECS,
+        chosen: None,
     }
 }
 
@@ -102,6 +104,7 @@ fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
                 title: if guide.title.is_empty() { format!("SCAP Security Guide for {} {}", guide.id, guide.version) } else { guide.title.clone() },
                 needs_packages: package_kinds(os),
                 limit_secs: GUIDE_SECS,
+                chosen: None,
             },
         },
     })
@@ -118,7 +121,7 @@ fn names(os: &OperatingSystem) -> impl Iterator<Item = &String> {
 }
 
 /// The kinds of packages that content for a distribution checks; the two that OpenSCAP can read for one that is not known.
-fn package_kinds(os: &OperatingSystem) -> Vec<PackageKind> {
+pub(crate) fn package_kinds(os: &OperatingSystem) -> Vec<PackageKind> {
     const DEB: &str = "debian ubuntu";
     const RPM: &str = "rhel centos fedora rocky almalinux ol amzn suse sles opensuse opensuse-leap sl-micro sle-micro alinux anolis openeuler kylin";
     const APK: &str = "alpine wolfi chainguard";
@@ -127,42 +130,19 @@ fn package_kinds(os: &OperatingSystem) -> Vec<PackageKind> {
     kind.map_or_else(|| vec![PackageKind::Deb, PackageKind::Rpm], |(_, kind)| vec![*kind])
 }
 
-async fn vulnerabilities(feeds: &Feeds, os: Option<&OperatingSystem>) -> (Request, Option<Packed>) {
-    let Some(os) = os else { return (without(Layer::Vulnerabilities, NO_SYSTEM.into()), None) };
-    let Some(feed) = feeds.find(os) else {
-        return (without(Layer::Vulnerabilities, format!("no vulnerability definitions are configured for {}", name(os))), None);
-    };
-    match feeds.load(feed).await {
-        Err(error) => (without(Layer::Vulnerabilities, format!("{NOT_LOADED}{error:#}")), None),
-        Ok(packed) => {
-            let request = Request {
-                layer: Layer::Vulnerabilities,
-                source: Some(Source::Oval { sha256: packed.sha256.clone() }),
-                reason: String::new(),
-                profile: String::new(),
-                title: format!("Vulnerability definitions of {} {}", feed.id, feed.version),
-                needs_packages: package_kinds(os),
-                limit_secs: VULNERABILITIES_SECS,
-            };
-            (request, Some(packed))
-        }
-    }
+pub(crate) fn without(layer: Layer, reason: String) -> Request {
+    Request { layer, source: None, reason, profile: String::new(), title: String::new(), needs_packages: vec![], limit_secs: 1, chosen: None }
 }
 
-fn without(layer: Layer, reason: String) -> Request {
-    Request { layer, source: None, reason, profile: String::new(), title: String::new(), needs_packages: vec![], limit_secs: 1 }
-}
-
-fn name(os: &OperatingSystem) -> String {
+pub(crate) fn name(os: &OperatingSystem) -> String {
     if os.pretty_name.is_empty() { format!("{} {}", os.id, os.version_id) } else { os.pretty_name.clone() }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::settings::{ContentSettings, Feed};
 
-    fn system(id: &str, version: &str, like: &[&str]) -> OperatingSystem {
+    pub(super) fn system(id: &str, version: &str, like: &[&str]) -> OperatingSystem {
         let id_like = like.iter().map(|&word| word.into()).collect();
         OperatingSystem { id: id.into(), version_id: version.into(), pretty_name: String::new(), id_like }
     }
@@ -197,18 +177,5 @@ mod tests {
         for Guide { id, .. } in guides.guide {
             assert_eq!(needed(&id, &[]).len(), 1, "{id}");
         }
-    }
-
-    #[tokio::test]
-    async fn every_layer_is_asked_for_and_says_why_it_has_no_content() {
-        let feed = Feed { id: "debian".into(), version: "12".into(), location: "/nonexistent/oval.xml".into() };
-        let feeds = Feeds::new(ContentSettings { vulnerability_feeds: vec![feed] });
-        let nothing = plan(&feeds, None).await.unwrap();
-        assert_eq!(nothing.layers.iter().map(|layer| layer.layer).collect::<Vec<_>>(), Layer::ALL);
-        assert!(nothing.layers[0].source.is_some());
-        assert!(nothing.layers[1..].iter().all(|layer| layer.source.is_none() && layer.reason == NO_SYSTEM));
-        let broken = plan(&feeds, Some(&system("debian", "12", &[]))).await.unwrap();
-        assert!(broken.layers[2].reason.starts_with(NOT_LOADED), "{}", broken.layers[2].reason);
-        assert_eq!(broken.files.len(), 1);
     }
 }

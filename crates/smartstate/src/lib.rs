@@ -4,12 +4,15 @@ pub mod reason;
 pub mod settings;
 
 mod admission;
+mod choice;
 mod closing;
 mod content;
 mod deadline;
 mod feed;
 mod launch;
 mod lease;
+mod packages;
+mod packed;
 mod pod;
 mod proxy;
 mod pull_secrets;

@@ -5,13 +5,15 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use scap::protocol::{Evaluate, PORT, Status, TOKEN_HEADER};
+use scap::protocol::{Answered, Evaluate, PORT, Status, TOKEN_HEADER};
 use scap::report::Layer;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const TRANSFER_WITHIN: Duration = Duration::from_secs(120);
 const SMALL_BYTES: usize = 1 << 20;
+/// Of the packages, as sent (zstd).
+const PACKAGES_BYTES: usize = 16 << 20;
 /// Most bytes of a report or result, as sent (zstd).
 pub(crate) const PACKED_BYTES: usize = 96 << 20;
 
@@ -52,6 +54,20 @@ impl Proxy {
     /// `packed`: the content as zstd; `sha256`: of the content itself, hex.
     pub(crate) async fn put_content(&self, sha256: &str, packed: Bytes) -> Result<(), ProxyError> {
         self.ask(Method::PUT, &format!("/content/{sha256}"), packed, SMALL_BYTES, TRANSFER_WITHIN).await.map(drop)
+    }
+
+    /// The installed packages as sent: zstd.
+    pub(crate) async fn packages(&self) -> Result<Bytes, ProxyError> {
+        self.ask(Method::GET, "/packages", Bytes::new(), PACKAGES_BYTES, TRANSFER_WITHIN).await
+    }
+
+    /// What the content `sha256`, put before, says of the image. `None`: the inspector evaluates already.
+    pub(crate) async fn answers(&self, sha256: &str) -> Result<Option<Answered>, ProxyError> {
+        match self.ask(Method::POST, &format!("/answers/{sha256}"), Bytes::new(), SMALL_BYTES, TRANSFER_WITHIN).await {
+            Ok(body) => serde_json::from_slice(&body).map(Some).map_err(|error| ProxyError::Nonsense(error.to_string())),
+            Err(ProxyError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn evaluate(&self, what: &Evaluate) -> Result<(), ProxyError> {

@@ -219,7 +219,7 @@ pub(crate) fn judge(report: &InspectionReport) -> Verdict {
         _ if !incomplete.is_empty() => Some(Reason::LayersIncomplete(format!("Not evaluated: {}", incomplete.join("; ")))),
         _ => None,
     };
-    let tallies: Vec<Tally> = report.layers.iter().map(|layer| Tally::of(layer.layer, &layer.rules)).collect();
+    let tallies: Vec<Tally> = report.layers.iter().map(Tally::of_layer).collect();
     let mut message = failed.sentence() + &unjudged(&tallies);
     if !report.cut_files.is_empty() {
         message += &format!("; a part of {} was left out and is not checked", report.cut_files.join(", "));

@@ -6,8 +6,9 @@ use crate::{SmartState, deadline};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use scap::report::{InspectionReport, Layer, LayerReport, Outcome, RuleResult};
+use scap::report::{Definitions, InspectionReport, Layer, LayerReport, Outcome, RuleResult};
 use serde_json::{Value, json};
+use scap::tally::Tally;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
@@ -114,9 +115,14 @@ async fn forget(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
 
 async fn save_layer(conn: &mut PgConnection, scan: &Scan, layer: &LayerReport) -> anyhow::Result<()> {
     let failed = layer.rules.iter().filter(|rule| rule.outcome == Outcome::Fail).count();
+    let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    let without_rows = layer.definitions.map_or(0, |counts| counts.passed.saturating_add(counts.not_applicable));
+    let tally = Tally::of(layer.layer, &layer.rules);
+    let undecided = |counts: &Definitions| counts.undecided.saturating_add(u32::try_from(tally.undecided).unwrap_or(u32::MAX));
     sqlx::query!(
-        "INSERT INTO scan_layers (scan_id, layer, state, reason, profile, content, html_reason, rules, failed, duration_millis)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO scan_layers (scan_id, layer, state, reason, profile, content, html_reason, rules, failed, duration_millis, definitions,
+           definitions_evaluated, definitions_passed, definitions_not_applicable, definitions_undecided)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         scan.id.0,
         layer.layer.as_str(),
         layer.state.as_str(),
@@ -124,9 +130,14 @@ async fn save_layer(conn: &mut PgConnection, scan: &Scan, layer: &LayerReport) -
         layer.profile,
         layer.content,
         layer.html_reason,
-        i32::try_from(layer.rules.len())?,
+        i32::try_from(layer.rules.len())?.saturating_add(number(without_rows)),
         i32::try_from(failed)?,
-        i64::try_from(layer.duration_ms).unwrap_or(i64::MAX)
+        i64::try_from(layer.duration_ms).unwrap_or(i64::MAX),
+        layer.definitions.map(|counts| number(counts.in_feed)),
+        layer.definitions.map(|counts| number(counts.evaluated)),
+        layer.definitions.map(|counts| number(counts.passed)),
+        layer.definitions.map(|counts| number(counts.left_out().saturating_add(counts.not_applicable))),
+        layer.definitions.as_ref().map(|counts| number(undecided(counts)))
     )
     .execute(conn)
     .await?;

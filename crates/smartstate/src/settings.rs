@@ -51,16 +51,21 @@ impl Default for Settings {
 pub struct ContentSettings {
     /// Vulnerability definitions by distribution.
     pub vulnerability_feeds: Vec<Feed>,
+    /// Whether addresses and redirects may do without TLS.
+    pub allow_http_feeds: bool,
 }
 
 /// OVAL vulnerability definitions of one distribution's release.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
     /// `ID` of os-release, e.g. `debian`.
     pub id: String,
     /// `VERSION_ID` of os-release, or its part before the first dot, e.g. `12`.
     pub version: String,
-    /// Path or http(s) address of a file `.xml`, `.xml.bz2`, `.xml.gz` or `.xml.zst`.
+    /// Path or https address of a file `.xml`, `.xml.bz2`, `.xml.gz` or `.xml.zst`.
     pub location: String,
+    /// SHA-256 of that file as it lies there, hex; without it, any is taken.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }

@@ -28,6 +28,7 @@ pub(crate) fn layer(layer: Layer, state: LayerState, rules: Vec<RuleResult>) -> 
         has_html: false,
         html_reason: String::new(),
         duration_ms: 5,
+        definitions: None,
     }
 }
 

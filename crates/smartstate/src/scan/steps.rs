@@ -1,19 +1,24 @@
 //! The states in which a pod works.
 
 use super::{Run, fenced, token_context};
+use crate::choice::{self, Choice, Wanted};
+use crate::feed::Feeds;
 use crate::lease::State;
+use crate::packed::Packed;
 use crate::proxy::{Proxy, ProxyError};
 use crate::reason::Reason;
 use crate::save::{Artifact, Evidence};
 use crate::trouble::Halt;
 use crate::vigil::{Sight, evidence, look};
-use crate::{content, launch, pod, reaper, report, save};
+use crate::{content, launch, packages, pod, reaper, report, save};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use scap::feed::Answers;
 use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
-use scap::report::InspectionReport;
+use scap::report::{InspectionReport, OperatingSystem};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -71,19 +76,80 @@ impl Run<'_> {
         let proxy = self.proxy()?;
         let status = self.until_phase("Preparing the evaluation", 50, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
         if status.phase == Phase::Ready {
-            let plan = content::plan(&self.ctx.feeds, status.os.as_ref()).await.map_err(|error| Reason::Internal(format!("{error:#}")))?;
-            if let Some(os) = &status.os {
-                self.scan.warnings.extend(self.ctx.feeds.stale(os).await);
-            }
-            for file in &plan.files {
-                let put = self.insist_or(|| proxy.put_content(&file.sha256, file.body.clone())).await?;
-                put.map_err(|error| content_refused(&error))?;
-            }
-            let what = Evaluate { layers: plan.layers };
-            self.insist(|| proxy.evaluate(&what)).await?;
+            self.begin_evaluation(&proxy, status.os.as_ref()).await?;
         }
         self.until_phase("The evaluation", 60, |phase| phase == Phase::Done).await?;
         self.advance(State::Fetching, Some("evaluate"), "Fetching the results", 85).await
+    }
+
+    /// Puts the content into the pod and has it evaluated. Another server that had the scan before may have come further meanwhile: then what it asked for
+    /// stands.
+    async fn begin_evaluation(&mut self, proxy: &Proxy, os: Option<&OperatingSystem>) -> Result<(), Halt> {
+        let begun = Instant::now();
+        let feeds = Arc::clone(&self.ctx.feeds);
+        let Some(vulnerabilities) = self.choose(proxy, &feeds, os).await? else { return Ok(()) };
+        self.note_time("choose", begun).await?;
+        if let Some(os) = os {
+            self.scan.warnings.extend(feeds.stale(os).await);
+        }
+        let plan = content::plan(os, vulnerabilities).map_err(|error| Reason::Internal(format!("{error:#}")))?;
+        for file in &plan.files {
+            self.put(proxy, file).await?;
+        }
+        let what = Evaluate { layers: plan.layers };
+        match self.insist_or(|| proxy.evaluate(&what)).await? {
+            Err(ProxyError::Refused { status: http::StatusCode::CONFLICT, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(refused(&error).into()),
+        }
+    }
+
+    async fn put(&self, proxy: &Proxy, file: &Packed) -> Result<(), Halt> {
+        let put = self.insist_or(|| proxy.put_content(&file.sha256, file.body.clone())).await?;
+        Ok(put.map_err(|error| content_refused(&error))?)
+    }
+
+    /// The layer of vulnerabilities; `None` when the pod evaluates already.
+    async fn choose(&mut self, proxy: &Proxy, feeds: &Feeds, os: Option<&OperatingSystem>) -> Result<Option<Wanted>, Halt> {
+        let internal = |error: anyhow::Error| Reason::Internal(format!("{error:#}"));
+        let found = match choice::find(feeds, os).await {
+            Ok(found) => found,
+            Err(none) => return Ok(Some((*none, None))),
+        };
+        self.tell("Choosing vulnerability definitions", 52).await?;
+        let listed = self.insist(|| proxy.packages()).await?;
+        let packages = tokio::task::spawn_blocking(move || packages::read(&listed)).await.map_err(|error| Reason::Internal(error.to_string()))?;
+        let choice = Choice::new(found, packages.map_err(|error| Reason::WrongReport(format!("the list of packages: {error:#}")))?);
+        let Some(answers) = self.ask(proxy, choice.questions().await.map_err(internal)?).await? else { return Ok(None) };
+        let (wanted, unknown_names) = choice.wanted(answers).await.map_err(internal)?;
+        if !unknown_names.is_empty() && !self.fits_elsewhere(os, &unknown_names).await? {
+            return Ok(Some((choice.unfit(), None)));
+        }
+        Ok(Some(wanted))
+    }
+
+    async fn ask(&mut self, proxy: &Proxy, questions: Option<Packed>) -> Result<Option<Answers>, Halt> {
+        let Some(questions) = questions else { return Ok(Some(Answers::default())) };
+        self.put(proxy, &questions).await?;
+        let Some(answered) = self.insist(|| proxy.answers(&questions.sha256)).await? else { return Ok(None) };
+        if !answered.failure.is_empty() {
+            let failure: String = answered.failure.chars().filter(|c| !c.is_control()).take(500).collect();
+            self.scan.warnings.push(format!("Which vulnerability definitions concern the image could not be asked for all of them: {failure}"));
+        }
+        Ok(Some(answered.answers))
+    }
+
+    /// Whether another image of the system has a package that the feed names.
+    async fn fits_elsewhere(&self, os: Option<&OperatingSystem>, names: &[String]) -> Result<bool, Halt> {
+        let Some(os) = os else { return Ok(false) };
+        Ok(packages::is_any_installed(&mut *self.ctx.pool.acquire().await?, os, self.scan.id, names).await?)
+    }
+
+    async fn note_time(&self, step: &str, begun: Instant) -> Result<(), Halt> {
+        let timings = serde_json::json!({ step: u64::try_from(begun.elapsed().as_millis()).unwrap_or(0) });
+        sqlx::query!("UPDATE scans SET timings = timings || $3 WHERE id = $1 AND fence = $2", self.scan.id.0, self.scan.fence, timings)
+            .execute(&self.ctx.pool)
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn fetch(&mut self) -> Result<(), Halt> {

@@ -1,0 +1,113 @@
+//! The definitions of a feed that one image is checked with.
+
+use crate::content::{NO_SYSTEM, NOT_LOADED, VULNERABILITIES_SECS, name, package_kinds, without};
+use crate::feed::Feeds;
+use crate::packed::{Packed, pack};
+use crate::settings::Feed;
+use scap::feed::{Answers, FeedError, Index, Selection};
+use scap::protocol::{Chosen, Request, Source};
+use scap::report::{Definitions, Layer, OperatingSystem, Package};
+use std::sync::Arc;
+
+/// What is asked of the pod for the layer, and the content that has to be put there before.
+pub(crate) type Wanted = (Request, Option<Packed>);
+
+/// What there is to choose from, for one image.
+pub(crate) struct Choice<'a> {
+    os: &'a OperatingSystem,
+    feed: &'a Feed,
+    index: Arc<Index>,
+    packages: Arc<[Package]>,
+}
+
+/// The feed for a system, indexed; else the layer that says why there is none.
+pub(crate) async fn find<'a>(feeds: &'a Feeds, os: Option<&'a OperatingSystem>) -> Result<(&'a OperatingSystem, &'a Feed, Arc<Index>), Box<Request>> {
+    let none = |reason: String| Box::new(without(Layer::Vulnerabilities, reason));
+    let os = os.ok_or_else(|| none(NO_SYSTEM.into()))?;
+    let feed = feeds.find(os).ok_or_else(|| none(format!("no vulnerability definitions are configured for {}", name(os))))?;
+    let index = feeds.index(feed).await.map_err(|error| none(format!("{NOT_LOADED}{error:#}")))?;
+    Ok((os, feed, index))
+}
+
+impl<'a> Choice<'a> {
+    pub(crate) fn new((os, feed, index): (&'a OperatingSystem, &'a Feed, Arc<Index>), packages: Vec<Package>) -> Self {
+        Self { os, feed, index, packages: packages.into() }
+    }
+
+    /// What the pod must answer first, or nothing.
+    ///
+    /// # Errors
+    /// Compressing it.
+    pub(crate) async fn questions(&self) -> anyhow::Result<Option<Packed>> {
+        let (index, packages) = (self.index.clone(), self.packages.clone());
+        let packed = tokio::task::spawn_blocking(move || {
+            // Without packages nothing is evaluated.
+            let questions = index.questions(&packages).filter(|_| !packages.is_empty());
+            questions.map(|questions| pack(&questions.document)).transpose()
+        });
+        Ok(packed.await??)
+    }
+
+    /// The layer for these packages, and the names of the feed when the image has none of them: whether it fits any image must be seen.
+    ///
+    /// # Errors
+    /// Compressing the content.
+    pub(crate) async fn wanted(&self, answers: Answers) -> anyhow::Result<(Wanted, Vec<String>)> {
+        let (index, packages) = (self.index.clone(), self.packages.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let selection = match index.select(&packages, &answers) {
+                Ok(selection) => selection,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let fits = selection.matched_names > 0 || packages.is_empty();
+            let names = if fits { vec![] } else { index.names().map(str::to_owned).collect() };
+            let through = scap::feed::through(&selection.document[..], &packages)?;
+            let packed = (selection.definitions > 0).then(|| pack(&selection.document)).transpose()?;
+            let chosen = Chosen { definitions: count(&index, &selection), undecided_reason: selection.undecided_reason, through };
+            anyhow::Ok(Ok((chosen, packed, names)))
+        });
+        Ok(match made.await?? {
+            Ok((chosen, packed, names)) => ((self.request(chosen, packed.as_ref()), packed), names),
+            Err(FeedError::OtherSystem(what)) => ((self.none(format!("the definitions are made for another system: {what}")), None), vec![]),
+            Err(refusal) => ((self.none(format!("{NOT_LOADED}{refusal}")), None), vec![]),
+        })
+    }
+
+    /// The layer of a feed that names nothing which is installed in any known image of the system.
+    pub(crate) fn unfit(&self) -> Request {
+        let Feed { id, version, .. } = self.feed;
+        self.none(format!(
+            "none of the {} definitions for {id} {version} names a package that is installed in this image, or in any other image of {} that was analysed: \
+             check that the feed is the right one",
+            self.index.definitions(),
+            name(self.os)
+        ))
+    }
+
+    fn none(&self, reason: String) -> Request {
+        without(Layer::Vulnerabilities, reason)
+    }
+
+    fn request(&self, chosen: Chosen, packed: Option<&Packed>) -> Request {
+        Request {
+            layer: Layer::Vulnerabilities,
+            source: packed.map(|packed| Source::Oval { sha256: packed.sha256.clone() }),
+            reason: String::new(),
+            profile: String::new(),
+            title: format!("Vulnerability definitions of {} {}", self.feed.id, self.feed.version),
+            needs_packages: package_kinds(self.os),
+            limit_secs: VULNERABILITIES_SECS,
+            chosen: Some(chosen),
+        }
+    }
+}
+
+fn count(index: &Index, selection: &Selection) -> Definitions {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Definitions {
+        in_feed: number(index.definitions()),
+        evaluated: number(selection.definitions),
+        undecided: number(selection.undecided),
+        ..Definitions::default()
+    }
+}
