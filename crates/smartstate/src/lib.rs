@@ -4,6 +4,7 @@ pub mod reason;
 pub mod settings;
 
 mod admission;
+mod bounded;
 mod choice;
 mod closing;
 mod content;
@@ -25,6 +26,7 @@ mod scan;
 mod surroundings;
 mod trouble;
 mod vigil;
+mod words;
 mod work;
 
 pub use closing::end_scans;
