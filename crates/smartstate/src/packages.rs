@@ -1,54 +1,18 @@
-//! The packages of an image, as its pod lists them before the evaluation. Nothing in the list is trusted, and it stops at its limits while it is read.
+//! The packages of an image, as its pod lists them before the evaluation. Nothing in the list is trusted.
 
-use anyhow::{Context, ensure};
+use crate::bounded::{Limits, Unread, from_zstd};
 use model::ids::ScanId;
 use scap::report::{OperatingSystem, Package};
-use serde::Deserializer;
-use serde::de::{Error, SeqAccess, Visitor};
 use sqlx::PgConnection;
-use std::fmt;
-use std::io::{BufReader, Read};
 
-const UNPACKED_BYTES: u64 = 48 << 20;
-const PACKAGES_AT_MOST: usize = 200_000;
-/// The inspector's window is 2 MiB.
-const WINDOW_LOG: u32 = 23;
+const LIMITS: Limits = Limits { document_bytes: 64 << 20, text_bytes: 8 << 10, depth: 4, items: 200_000, held_bytes: 96 << 20 };
 
 /// Reads `packed`, zstd of a JSON array.
 ///
 /// # Errors
 /// Damaged, or beyond a limit.
-pub(crate) fn read(packed: &[u8]) -> anyhow::Result<Vec<Package>> {
-    let mut decoder = zstd::stream::read::Decoder::new(packed).context("it is not compressed with zstd")?;
-    decoder.window_log_max(WINDOW_LOG)?;
-    let mut json = serde_json::Deserializer::from_reader(BufReader::new(decoder.take(UNPACKED_BYTES)));
-    let packages = json.deserialize_seq(Bounded).context("it is no list of packages, or larger than its limits")?;
-    json.end().context("it goes on after its end")?;
-    ensure!(packages.iter().all(|package| package.name.len() <= NAME_BYTES), "it names a package with more than {NAME_BYTES} bytes");
-    Ok(packages)
-}
-
-const NAME_BYTES: usize = 4096;
-
-struct Bounded;
-
-impl<'de> Visitor<'de> for Bounded {
-    type Value = Vec<Package>;
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "at most {PACKAGES_AT_MOST} packages")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut packages = vec![];
-        while let Some(package) = list.next_element()? {
-            if packages.len() == PACKAGES_AT_MOST {
-                return Err(A::Error::invalid_length(PACKAGES_AT_MOST + 1, &self));
-            }
-            packages.push(package);
-        }
-        Ok(packages)
-    }
+pub(crate) fn read(packed: &[u8]) -> Result<Vec<Package>, Unread> {
+    from_zstd(packed, LIMITS)
 }
 
 /// Whether any image of this system that was analysed before has a package, or a source package, with one of `names`.
@@ -91,12 +55,8 @@ mod tests {
             assert!(read(&packed(damaged)).is_err(), "{}", String::from_utf8_lossy(damaged));
         }
         assert!(read(b"no zstd").is_err());
-        let one = serde_json::to_vec(&packages[0]).unwrap();
-        let many = [b"[".to_vec(), [one.clone(), b",".to_vec()].concat().repeat(PACKAGES_AT_MOST), one, b"]".to_vec()].concat();
-        let refused = format!("{:#}", read(&packed(&many)).unwrap_err());
-        assert!(refused.contains("at most 200000 packages") || refused.contains("larger than its limits"), "{refused}");
-        let blank = packed(&vec![b' '; usize::try_from(UNPACKED_BYTES).unwrap() * 4]);
-        assert!(blank.len() < 100_000);
-        assert!(read(&blank).is_err());
+        let one = serde_json::to_string(&packages[0]).unwrap();
+        let many = format!("[{}{one}]", format!("{one},").repeat(LIMITS.items));
+        assert!(matches!(read(&packed(many.as_bytes())), Err(Unread::TooMuch(_))));
     }
 }

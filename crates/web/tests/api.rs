@@ -373,6 +373,7 @@ async fn the_openapi_document_describes_every_answer(pool: PgPool) {
         "INSERT INTO rule_results (scan_id, ordinal, rule_key, layer, outcome, severity) VALUES (1, 1, 1, 'benchmark', 'fail', 'high')",
         "INSERT INTO packages (scan_id, ordinal, kind, name, version, architecture, source, vendor, summary) VALUES (1, 1, 'deb', 'bash', '5', 'amd64', '', '', '')",
         "INSERT INTO scan_layers (scan_id, layer, state, rules, failed, duration_millis) VALUES (1, 'benchmark', 'evaluated', 1, 1, 1)",
+        "INSERT INTO scan_layers (scan_id, layer, state, rules, failed, duration_millis, definitions, definitions_evaluated, definitions_passed, definitions_not_applicable, definitions_undecided) VALUES (1, 'vulnerabilities', 'evaluated', 7, 5, 1, 40005, 7, 2, 39998, 0)",
     ] {
         api.run(sql).await;
     }
@@ -393,5 +394,7 @@ async fn the_openapi_document_describes_every_answer(pool: PgPool) {
     }
     let image = api.get("/api/container_images/1?attributes=openscap_rule_results,guest_applications,last_scan_result").await.good();
     assert_eq!((&image["openscap_rule_results"][0]["cves"], &image["guest_applications"][0]["name"]), (&json!("CVE-2026-1"), &json!("bash")));
-    assert_eq!(image["last_scan_result"]["layers"][0]["state"], "evaluated");
+    let layers = &image["last_scan_result"]["layers"];
+    assert_eq!((&layers[0]["state"], &layers[0]["definitions"]), (&json!("evaluated"), &json!(null)));
+    assert_eq!((&layers[1]["definitions"], &layers[1]["definitions_evaluated"], &layers[1]["definitions_not_applicable"]), (&json!(40005), &json!(7), &json!(39998)));
 }

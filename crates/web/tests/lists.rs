@@ -193,12 +193,17 @@ async fn documents_and_titles_of_an_earlier_scan_are_its_own(pool: PgPool) {
     inventory(&pool).await;
     run(&pool, "INSERT INTO scans (digest, image_id, provider_id, userid, reference, state, outcome, requested_at, finished_at) SELECT digest, 1, 1, 'admin', 'r', 'finished', 'ok', '2026-03-01', '2026-03-01' FROM container_images").await;
     run(&pool, "INSERT INTO scan_layers (scan_id, layer, state, rules, failed, duration_millis) VALUES (1, 'guide', 'evaluated', 0, 0, 1), (2, 'benchmark', 'evaluated', 3, 1, 1)").await;
+    run(&pool, "INSERT INTO scan_layers (scan_id, layer, state, rules, failed, duration_millis, definitions, definitions_evaluated, definitions_passed, definitions_not_applicable, definitions_undecided) VALUES (2, 'vulnerabilities', 'evaluated', 69, 64, 1, 40005, 69, 5, 39936, 2)").await;
     run(&pool, "INSERT INTO scan_artifacts (scan_id, layer, kind, body, size_bytes) VALUES (2, 'benchmark', 'html', '', 0)").await;
     run(&pool, "INSERT INTO rules (fingerprint, rule_id, title, description, rationale, fix, identifiers) VALUES ('a', 'r1', 'Low fail', '', '', '', '[]'), ('b', 'r2', 'High pass', '', '', '', '[]'), ('c', 'r3', 'Odd', '', '', '', '[]')").await;
     run(&pool, "INSERT INTO rule_results (scan_id, ordinal, rule_key, layer, outcome, severity) VALUES (2, 0, 1, 'benchmark', 'fail', 'low'), (2, 1, 3, 'benchmark', 'unknown', 'unknown'), (2, 2, 2, 'benchmark', 'fixed', 'high')").await;
     let mut browser = Browser::logged_in(pool).await;
     let old = browser.get("/images/1/openscap?scan=2").await;
     assert!(old.texts("h1")[0].starts_with("OpenSCAP results of shop/cart:1.2, scan 2 of 2026-03-01"), "{:?}", old.texts("h1"));
+    let extent = "69 of 40,005 definitions evaluated, 64 failed, 2 undecided; the others concern packages that are not installed";
+    assert!(old.texts("p.tw-part")[0].contains(extent), "{:?}", old.texts("p.tw-part"));
+    let scan = browser.get("/images/1/scans/2").await.texts("ul.tw-layers li");
+    assert!(scan[0].contains("3 rules, 1 failed") && scan[1].contains(extent), "{scan:?}");
     let report = old.attribute("a[href*='/report/']", "href");
     assert_eq!(report, "/images/1/openscap/report/benchmark?scan=2");
     let page = browser.get(&report).await;

@@ -84,12 +84,13 @@ struct Scan {
 }
 
 /// The steps of a scan in order, as `scans.timings` names them, with words for people.
-const STEPS: [(&str, &str); 10] = [
+const STEPS: [(&str, &str); 11] = [
     ("waiting", "Waiting"),
     ("pod_start", "Pod start"),
     ("pull", "Pull"),
     ("unpack", "Unpack"),
     ("packages", "Packages"),
+    ("choose", "Choosing vulnerability definitions"),
     ("benchmark", "Tidewaiter image benchmark"),
     ("guide", "SCAP Security Guide"),
     ("vulnerabilities", "Vulnerability definitions"),

@@ -52,6 +52,11 @@ const LAYER: &[Attribute] = &[
     Attribute::plain("content", "l.content", Kind::Text),
     Attribute::plain("rules", "l.rules", Kind::Integer),
     Attribute::plain("failed", "l.failed", Kind::Integer),
+    Attribute::plain("definitions", "l.definitions", Kind::Integer),
+    Attribute::plain("definitions_evaluated", "l.definitions_evaluated", Kind::Integer),
+    Attribute::plain("definitions_passed", "l.definitions_passed", Kind::Integer),
+    Attribute::plain("definitions_not_applicable", "l.definitions_not_applicable", Kind::Integer),
+    Attribute::plain("definitions_undecided", "l.definitions_undecided", Kind::Integer),
 ];
 
 /// Of `rule_results o` and `rules u`.

@@ -172,9 +172,31 @@ pub struct LayerEnd {
     pub duration_millis: i64,
     pub has_html: bool,
     pub has_arf: bool,
+    /// Of the feed; `None`: the content is no feed, whose rules all have rows.
+    pub definitions: Option<i32>,
+    pub definitions_evaluated: Option<i32>,
+    pub definitions_undecided: Option<i32>,
 }
 
 impl LayerEnd {
+    /// How much of the content was evaluated, for people.
+    pub fn extent(&self) -> String {
+        let (Some(all), Some(evaluated)) = (self.definitions, self.definitions_evaluated) else {
+            return format!("{} rules, {} failed", show::thousands(i64::from(self.rules)), show::thousands(i64::from(self.failed)));
+        };
+        let undecided = match self.definitions_undecided.unwrap_or_default() {
+            0 => String::new(),
+            count => format!(", {} undecided", show::thousands(i64::from(count))),
+        };
+        let others = if evaluated < all { "; the others concern packages that are not installed" } else { "" };
+        format!(
+            "{} of {} definitions evaluated, {} failed{undecided}{others}",
+            show::thousands(i64::from(evaluated)),
+            show::thousands(i64::from(all)),
+            show::thousands(i64::from(self.failed))
+        )
+    }
+
     /// The layer's name for people.
     pub fn word(&self) -> &'static str {
         layer_word(&self.layer)
@@ -200,6 +222,7 @@ pub async fn layers(conn: &mut PgConnection, scan: i64) -> Result<Vec<LayerEnd>>
     Ok(sqlx::query_as!(
         LayerEnd,
         r#"SELECT l.layer, l.state, l.reason, l.profile, l.content, l.html_reason, l.rules, l.failed, l.duration_millis,
+                  l.definitions, l.definitions_evaluated, l.definitions_undecided,
                   EXISTS (SELECT FROM scan_artifacts a WHERE a.scan_id = l.scan_id AND a.layer = l.layer AND a.kind = 'html') AS "has_html!",
                   EXISTS (SELECT FROM scan_artifacts a WHERE a.scan_id = l.scan_id AND a.layer = l.layer AND a.kind = 'arf') AS "has_arf!"
            FROM scan_layers l
