@@ -10,7 +10,7 @@ stack_cluster() {
 }
 
 stack_systems() { # everything that comes from Debian's mirrors; mostly waiting, so it runs beside the compilers
-  "$root/scripts/inspector-image" --rootfs && "$root/scripts/debian-images" && "$root/scripts/debian-oval"
+  "$root/scripts/inspector-image" --rootfs && "$root/scripts/debian-images" && vulnerability_definitions
 }
 
 inspector_image() { # REGISTRY: builds and pushes the inspector; prints its name by digest
@@ -33,8 +33,12 @@ push_samples() { # REGISTRY PRIVATE_REGISTRY USER:PASSWORD
   done
 }
 
-vulnerability_definitions() { # prints the path of the OVAL file that scripts/debian-oval made
-  "$root/scripts/debian-oval" 2>/dev/null | tail -1
+vulnerability_definitions() { # prints the path of an OVAL file of 40,000 definitions, among them those of scripts/debian-oval
+  local small big
+  small=$("$root/scripts/debian-oval" 2>/dev/null | tail -1) || return 1
+  big=${small%.xml.bz2}-40000.xml.bz2
+  if [[ ! $big -nt $small || ! $big -nt $root/scripts/big-oval ]]; then "$root/scripts/big-oval" "$big" >/dev/null || return 1; fi
+  echo "$big"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

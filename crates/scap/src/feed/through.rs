@@ -1,6 +1,7 @@
 //! Through which binary packages a definition about source packages concerns an image.
 
-use super::{SourceEntry, source_entries};
+use super::source::{Source, sources};
+use super::source_entry;
 use crate::evaluation::ArfError;
 use crate::report::Package;
 use crate::text::{self, Form};
@@ -17,27 +18,25 @@ const MAX_NAMED: usize = 8;
 /// # Errors
 /// The document is not well-formed.
 pub fn through(document: impl BufRead, packages: &[Package]) -> Result<BTreeMap<String, String>, ArfError> {
-    let entries = source_entries(packages);
-    let entries: HashMap<&str, &SourceEntry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let entries: HashMap<String, String> = sources(packages).iter().map(|(name, source)| (source_entry(name), name_packages(name, source))).collect();
     let document = Document::read(document)?;
     let sentences = document.definitions.iter().filter_map(|(id, tests)| {
         let objects = tests.iter().filter_map(|test| document.tests.get(test)).flatten();
         let found: BTreeSet<&str> = objects.filter_map(|object| document.objects.get(object)).map(String::as_str).collect();
-        let words: Vec<String> = found.iter().filter_map(|name| entries.get(name)).map(|entry| name_packages(entry, packages)).collect();
+        let words: Vec<&str> = found.iter().filter_map(|name| entries.get(*name)).map(String::as_str).collect();
         (!words.is_empty()).then(|| (id.clone(), format!("Through {}.", words.join("; "))))
     });
     Ok(sentences.collect())
 }
 
 /// `libc-bin, libc6 (of the source package glibc 2.36-9+deb12u10)`.
-fn name_packages(entry: &SourceEntry, packages: &[Package]) -> String {
-    let is_of = |package: &&Package| if package.source.is_empty() { package.name == entry.source } else { package.source == entry.source };
-    let names: BTreeSet<&str> = packages.iter().filter(is_of).map(|package| package.name.as_str()).collect();
+fn name_packages(name: &str, source: &Source<'_>) -> String {
+    let names: BTreeSet<&str> = source.packages.iter().map(|package| package.name.as_str()).collect();
     let mut named = names.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
     if names.len() > MAX_NAMED {
         named += &format!(" and {} more", names.len() - MAX_NAMED);
     }
-    format!("{named} (of the source package {} {})", entry.source, entry.version)
+    format!("{named} (of the source package {name} {})", source.version)
 }
 
 /// What refers to what in an OVAL document, by id.
