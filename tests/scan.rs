@@ -38,7 +38,7 @@ async fn analyse_all<'a>(stage: &Stage, samples: &[&'a str]) -> HashMap<&'a str,
 async fn a_scan_tells_the_faults_of_an_image_and_keeps_the_evidence(pool: PgPool) {
     let _turn = turn::shared().await;
     let mut stage = Stage::set(pool).await;
-    stage.content.vulnerability_feeds = vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL") }];
+    stage.content.vulnerability_feeds = vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL"), ..Feed::default() }];
     stage.start();
     let scans = analyse_all(&stage, &["deb12-bad", "deb12-tiny"]).await;
     for fault in FAULTS {
@@ -63,6 +63,56 @@ async fn a_scan_tells_the_faults_of_an_image_and_keeps_the_evidence(pool: PgPool
         let (.., body, size) = kept.iter().find(|(of, what, ..)| of == layer && what == kind).unwrap_or_else(|| panic!("no {kind} of {layer}"));
         assert!(!body.is_empty() && *size > 0);
     }
+    stage.strike().await;
+}
+
+/// One result of the vulnerability layer: title, outcome, message.
+type Found = (String, String, String);
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_debian_system_shows_its_cves_with_a_feed_of_real_size_and_default_limits(pool: PgPool) {
+    const MADE_UP: [&str; 5] = ["glibc", "util-linux", "pam", "shadow", "zlib"];
+    let _turn = turn::shared().await;
+    let mut stage = Stage::set(pool).await;
+    stage.content.vulnerability_feeds =
+        vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL"), ..Feed::default() }];
+    stage.start();
+    let scans = analyse_all(&stage, &["debian-main", "debian-upgraded"]).await;
+    let mut failures = vec![];
+    for name in ["debian-main", "debian-upgraded"] {
+        let ended = stage.finished(scans[name]).await;
+        assert_eq!(ended.outcome, "ok", "{name}: {ended:?}");
+        let found: Vec<Found> = sqlx::query_as(
+            "SELECT title, outcome, message FROM rule_results JOIN rules ON rules.id = rule_key WHERE scan_id = $1 AND layer = 'vulnerabilities' ORDER BY ordinal",
+        )
+        .bind(scans[name])
+        .fetch_all(&stage.pool)
+        .await
+        .unwrap();
+        assert!(found.iter().all(|(_, outcome, _)| outcome == "fail"), "what passed has no row: {found:?}");
+        for (number, source) in (1..).zip(MADE_UP) {
+            let (.., message) = found.iter().find(|(title, ..)| title.starts_with(&format!("CVE-2030-{number} "))).unwrap_or_else(|| panic!("{source} in {name}"));
+            assert!(message.starts_with("Through ") && message.contains(&format!("(of the source package {source} ")), "{message}");
+        }
+        let libc = found.iter().find(|(title, ..)| title.starts_with("CVE-2030-1 ")).unwrap();
+        assert!(libc.2.contains("libc6"), "{}", libc.2);
+        let (rules, failed, all, evaluated, passed, others, undecided): (i32, i32, i32, i32, i32, i32, i32) = sqlx::query_as(
+            "SELECT rules, failed, definitions, definitions_evaluated, definitions_passed, definitions_not_applicable, definitions_undecided
+             FROM scan_layers WHERE scan_id = $1 AND layer = 'vulnerabilities' AND state = 'evaluated'",
+        )
+        .bind(scans[name])
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+        assert_eq!((all, undecided, rules, failed), (40_000, 0, evaluated, i32::try_from(found.len()).unwrap()));
+        assert_eq!((evaluated - failed, all - evaluated), (passed, others));
+        failures.push(failed);
+    }
+    assert!(failures[0] > failures[1], "the upgrade mends the real ones");
+    assert_eq!(failures[1], 5, "and has those that no version mends");
+    let timings: Vec<(Option<i64>, Option<i64>)> =
+        sqlx::query_as("SELECT (timings ->> 'choose')::BIGINT, (timings ->> 'vulnerabilities')::BIGINT FROM scans").fetch_all(&stage.pool).await.unwrap();
+    assert!(timings.iter().all(|(choose, evaluated)| choose.is_some() && evaluated.is_some()), "{timings:?}");
     stage.strike().await;
 }
 

@@ -68,7 +68,8 @@ async fn measure(url: &str) -> anyhow::Result<()> {
         plain_http_registries: vec![registry],
         ..Settings::default()
     };
-    let content = ContentSettings { vulnerability_feeds: vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL")? }] };
+    let feed = Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL")?, ..Feed::default() };
+    let content = ContentSettings { vulnerability_feeds: vec![feed], ..ContentSettings::default() };
     let smartstate = SmartState::new(pool.clone(), clock.clone(), sealer, settings, content, server, "bench".into());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(smartstate::work(smartstate, async {

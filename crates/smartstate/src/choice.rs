@@ -111,3 +111,63 @@ fn count(index: &Index, selection: &Selection) -> Definitions {
         ..Definitions::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::tests::DEFINITIONS;
+    use crate::report::tests::report;
+    use crate::settings::ContentSettings;
+
+    fn debian() -> OperatingSystem {
+        OperatingSystem { id: "debian".into(), version_id: "12".into(), ..OperatingSystem::default() }
+    }
+
+    fn feeds(location: &str) -> Feeds {
+        let feed = Feed { id: "debian".into(), version: "12".into(), location: location.into(), sha256: None };
+        Feeds::new(ContentSettings { vulnerability_feeds: vec![feed], ..ContentSettings::default() })
+    }
+
+    async fn wanted(definitions: &str, packages: Vec<Package>) -> (Wanted, Vec<String>) {
+        let (os, feed) = (debian(), feeds("").find(&debian()).unwrap().clone());
+        let index = Arc::new(Index::build(definitions.as_bytes()).unwrap());
+        Choice::new((&os, &feed, index), packages).wanted(Answers::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_layer_without_definitions_says_why() {
+        let reason = |os: Option<OperatingSystem>| async move {
+            let feeds = feeds("/nonexistent/oval.xml");
+            find(&feeds, os.as_ref()).await.err().unwrap().reason
+        };
+        assert_eq!(reason(None).await, NO_SYSTEM);
+        let other = OperatingSystem { id: "plan9".into(), ..OperatingSystem::default() };
+        assert!(reason(Some(other)).await.starts_with("no vulnerability definitions are configured for plan9"));
+        assert!(reason(Some(debian())).await.starts_with(NOT_LOADED));
+    }
+
+    #[tokio::test]
+    async fn only_definitions_that_concern_the_packages_go_into_the_pod_and_all_are_counted() {
+        let packages = report(7).packages;
+        let ((request, file), names) = wanted(DEFINITIONS, packages.clone()).await;
+        let counts = request.chosen.unwrap().definitions;
+        assert_eq!((counts.in_feed, counts.evaluated, counts.left_out(), names.len()), (1, 1, 0, 0));
+        assert_eq!(request.source, file.map(|file| Source::Oval { sha256: file.sha256 }));
+
+        let ((request, file), names) = wanted(&DEFINITIONS.replace("bash", "absent"), packages).await;
+        let counts = request.chosen.unwrap().definitions;
+        assert_eq!((counts.in_feed, counts.evaluated, counts.left_out()), (1, 0, 1));
+        assert!(request.source.is_none() && file.is_none() && request.needs_packages == [scap::report::PackageKind::Deb]);
+        assert_eq!(names, ["absent"], "whether the feed fits any image must be seen");
+        let (_, names) = wanted(&DEFINITIONS.replace("bash", "absent"), vec![]).await;
+        assert!(names.is_empty(), "an image whose packages are not known says nothing about the feed");
+    }
+
+    #[tokio::test]
+    async fn a_feed_for_packages_of_another_kind_is_not_taken_for_a_clean_result() {
+        let rpm = DEFINITIONS.replace("dpkginfo", "rpminfo");
+        let ((request, file), _) = wanted(&rpm, report(7).packages).await;
+        assert!(request.source.is_none() && file.is_none() && request.chosen.is_none());
+        assert!(request.reason.contains("made for another system"), "{}", request.reason);
+    }
+}

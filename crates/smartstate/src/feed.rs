@@ -124,4 +124,4 @@ fn kept(stamp: Stamp, index: Index) -> Kept {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

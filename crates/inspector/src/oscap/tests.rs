@@ -1,7 +1,8 @@
 use super::{Target, evaluate};
 use flate2::read::GzDecoder;
-use scap::protocol::{Request, Source};
-use scap::report::{Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, PackageKind, Severity};
+use scap::feed::Answer;
+use scap::protocol::{Chosen, Request, Source};
+use scap::report::{Definitions, Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, PackageKind, Severity};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -165,6 +166,77 @@ async fn oval_definitions_are_evaluated_and_judged_by_their_class() {
     assert_eq!(rule("1").fix, "Upgrade bash to 5.2.15-2 or later.");
     assert!(report.has_arf && report.has_html, "{}", report.html_reason);
     assert!(bench.stored("vulnerabilities.arf.zst").starts_with(b"<?xml"));
+}
+
+/// Definitions that hold for a package of `name` below version 99.
+fn definitions(id: &str, name: &str) -> String {
+    format!(
+        r##"<oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5" xmlns:oval="http://oval.mitre.org/XMLSchema/oval-common-5"
+        xmlns:linux="http://oval.mitre.org/XMLSchema/oval-definitions-5#linux"><generator><oval:schema_version>5.11.1</oval:schema_version>
+        <oval:timestamp>2026-11-24T00:00:00</oval:timestamp></generator><definitions><definition id="oval:x:def:{id}" version="1" class="vulnerability">
+        <metadata><title>{name}</title><description>x</description></metadata><criteria><criterion test_ref="oval:x:tst:1"/></criteria></definition></definitions>
+        <tests><linux:dpkginfo_test id="oval:x:tst:1" version="1" check="all" comment="x"><linux:object object_ref="oval:x:obj:1"/>
+        <linux:state state_ref="oval:x:ste:1"/></linux:dpkginfo_test></tests><objects><linux:dpkginfo_object id="oval:x:obj:1" version="1">
+        <linux:name>{name}</linux:name></linux:dpkginfo_object></objects><states><linux:dpkginfo_state id="oval:x:ste:1" version="1">
+        <linux:evr datatype="debian_evr_string" operation="less than">0:99</linux:evr></linux:dpkginfo_state></states></oval_definitions>"##
+    )
+}
+
+fn chosen(in_feed: u32, evaluated: u32, undecided: u32) -> Chosen {
+    let through = BTreeMap::from([("oval:x:def:1".to_owned(), "Through libc6 (of the source package glibc 2.36).".to_owned())]);
+    let undecided_reason = if undecided > 0 { "nobody knows".to_owned() } else { String::new() };
+    Chosen { definitions: Definitions { in_feed, evaluated, undecided, ..Definitions::default() }, undecided_reason, through }
+}
+
+#[tokio::test]
+async fn vulnerability_definitions_see_source_packages_and_no_other_content_does() {
+    let bench = Bench::new("debian-12-bad.tar.gz");
+    let before = fs::read(bench.target.root.join("var/lib/dpkg/status")).unwrap();
+    let name = scap::feed::source_entry("bash");
+    bench.content("aa", definitions("1", &name).as_bytes());
+    let plain = request(Source::Oval { sha256: "aa".into() });
+    let request = Request { layer: Layer::Vulnerabilities, chosen: Some(chosen(40_000, 1, 0)), ..plain.clone() };
+    let report = evaluate(&request, &bench.target).await;
+    assert_eq!((report.state, report.rules.len()), (LayerState::Evaluated, 1), "{}", report.reason);
+    assert_eq!((report.rules[0].outcome, report.rules[0].message.as_str()), (Outcome::Fail, "Through libc6 (of the source package glibc 2.36)."));
+    assert_eq!(report.definitions.unwrap().left_out(), 39_999);
+    assert!(report.has_arf && report.has_html, "{}", report.html_reason);
+    let after = fs::read_to_string(bench.target.root.join("var/lib/dpkg/status")).unwrap();
+    assert!(!after.contains(&name) && !before.is_empty());
+
+    let unseen = evaluate(&plain, &bench.target).await;
+    assert_eq!(unseen.rules[0].outcome, Outcome::Pass, "the benchmark's layer finds no package of that name");
+
+    bench.content("ab", definitions("2", "no-such-package").as_bytes());
+    let passed = evaluate(&Request { source: Some(Source::Oval { sha256: "ab".into() }), ..request }, &bench.target).await;
+    assert_eq!((passed.state, passed.rules.len()), (LayerState::Evaluated, 0), "what passed has no row: {}", passed.reason);
+    assert_eq!(passed.definitions.unwrap().passed, 1);
+}
+
+#[tokio::test]
+async fn a_feed_of_which_nothing_concerns_the_image_is_a_result_and_one_that_cannot_be_judged_is_none() {
+    let mut bench = Bench::new("debian-12-tiny.tar.gz");
+    let nothing = Request { layer: Layer::Vulnerabilities, source: None, chosen: Some(chosen(40_000, 0, 0)), ..request(Source::Oval { sha256: String::new() }) };
+    let report = evaluate(&nothing, &bench.target).await;
+    assert_eq!((report.state, report.reason.as_str(), report.definitions.unwrap().left_out()), (LayerState::Evaluated, "", 40_000));
+    let undecided = Request { chosen: Some(chosen(40_000, 0, 7)), ..nothing.clone() };
+    let report = evaluate(&undecided, &bench.target).await;
+    assert_eq!((report.state, report.reason.as_str()), (LayerState::NotPossible, "7 of 40000 definitions cannot be decided here: nobody knows."));
+    bench.target.package_database = PackageDatabase::Absent;
+    assert_eq!(evaluate(&nothing, &bench.target).await.state, LayerState::NotPossible, "without packages nothing is known");
+}
+
+#[tokio::test]
+async fn definitions_are_asked_before_the_evaluation() {
+    let bench = Bench::new("debian-12-bad.tar.gz");
+    bench.content("aa", definitions("1", "bash").as_bytes());
+    let answered = super::answer("aa", &bench.target).await;
+    assert_eq!(answered.failure, "");
+    assert_eq!(answered.answers.0, BTreeMap::from([("oval:x:def:1".to_owned(), Answer::True)]));
+    bench.content("bb", b"<oval");
+    let failed = super::answer("bb", &bench.target).await;
+    assert!(failed.answers.0.is_empty() && !failed.failure.is_empty());
+    assert_eq!(fs::read_dir(&bench.target.work).unwrap().count(), 0, "the work folder is clean again");
 }
 
 #[tokio::test]

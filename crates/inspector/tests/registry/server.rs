@@ -6,7 +6,7 @@ use inspector::reference::Reference;
 use inspector::serve::{Ended, serve};
 use inspector::settings::Settings;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use scap::protocol::{Evaluate, FailureCode, Phase, Request, Source, Status, TOKEN_HEADER, env};
+use scap::protocol::{Answered, Evaluate, FailureCode, Phase, Request, Source, Status, TOKEN_HEADER, env};
 use scap::report::{InspectionReport, Layer, LayerState, PackageDatabase};
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
@@ -100,6 +100,9 @@ async fn an_inspection_goes_from_pull_to_report_and_ends_when_told() {
     assert_eq!(pod.status_code(pod.client.post(format!("{}/finish", pod.base)).header(TOKEN_HEADER, "guess")).await, StatusCode::UNAUTHORIZED);
     assert_eq!(pod.status_code(pod.ask(Method::GET, "/report")).await, StatusCode::CONFLICT);
 
+    let packages = pod.ask(Method::GET, "/packages").send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(zstd::decode_all(&packages[..]).unwrap(), b"[]");
+
     let content = b"<content/>";
     let sha256 = hex::encode(Sha256::digest(content));
     let packed = zstd::encode_all(&content[..], 1).unwrap();
@@ -109,11 +112,23 @@ async fn an_inspection_goes_from_pull_to_report_and_ends_when_told() {
     assert_eq!(pod.status_code(put(&sha256, content)).await, StatusCode::BAD_REQUEST);
     assert_eq!(pod.status_code(put("..%2fescape", &packed)).await, StatusCode::BAD_REQUEST);
 
+    let ask = |name: &str| pod.ask(Method::POST, &format!("/answers/{name}"));
+    let answered: Answered = ask(&sha256).send().await.unwrap().json().await.unwrap();
+    assert!(!answered.failure.is_empty(), "this content answers nothing");
+    for name in ["0".repeat(64).as_str(), "..%2fescape"] {
+        assert_eq!(pod.status_code(ask(name)).await, StatusCode::NOT_FOUND);
+    }
+
+    let asked = sha256.clone();
     let wanted = Evaluate { layers: vec![request(Layer::Guide, None), request(Layer::Benchmark, Some(Source::DataStream { sha256 }))] };
     assert_eq!(pod.status_code(pod.ask(Method::POST, "/evaluate").json(&wanted)).await, StatusCode::ACCEPTED);
     pod.wait(Phase::Done).await;
     assert_eq!(pod.status_code(pod.ask(Method::POST, "/evaluate").json(&wanted)).await, StatusCode::ACCEPTED);
     assert_eq!(pod.status_code(pod.ask(Method::POST, "/evaluate").json(&Evaluate { layers: vec![] })).await, StatusCode::CONFLICT);
+
+    let again: Answered = ask(&asked).send().await.unwrap().json().await.unwrap();
+    assert_eq!(again, answered, "what was asked before is known, and nothing is asked any more");
+    assert_eq!(pod.status_code(pod.ask(Method::GET, "/packages")).await, StatusCode::OK);
 
     let packed = pod.ask(Method::GET, "/report").send().await.unwrap().bytes().await.unwrap();
     let report: InspectionReport = serde_json::from_slice(&zstd::decode_all(&packed[..]).unwrap()).unwrap();
@@ -133,6 +148,7 @@ async fn a_failed_pull_is_told_until_the_server_has_read_it() {
     let pod = Pod::start(&registry, &format!("{}/none@sha256:{}", registry.host(), "1".repeat(64)), 60).await;
     let failure = pod.wait(Phase::Failed).await.failure.unwrap();
     assert_eq!(failure.code, FailureCode::ImageNotFound, "{}", failure.message);
+    assert_eq!(pod.status_code(pod.ask(Method::GET, "/packages")).await, StatusCode::CONFLICT);
     assert_eq!(pod.status_code(pod.ask(Method::POST, "/evaluate").json(&Evaluate { layers: vec![] })).await, StatusCode::CONFLICT);
     pod.stop.send(()).unwrap();
     assert_eq!(pod.ended.await.unwrap().unwrap(), Ended::Stopped);

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Of the file as it lies at its location.
 const PACKED_BYTES: u64 = 256 << 20;
+/// Twice as much as the index takes, so that its own limit speaks first.
 const UNPACKED_BYTES: u64 = 1 << 30;
 /// All of it: fetching, unpacking and indexing, which go on side by side.
 const READ_WITHIN: Duration = Duration::from_secs(120);

@@ -4,7 +4,7 @@ use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-const DEFINITIONS: &str = r#"<oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5"
+pub(crate) const DEFINITIONS: &str = r#"<oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5"
     xmlns:oval="http://oval.mitre.org/XMLSchema/oval-common-5" xmlns:linux="http://oval.mitre.org/XMLSchema/oval-definitions-5#linux">
     <generator><oval:schema_version>5.11.1</oval:schema_version><oval:timestamp>2026-11-24T00:00:00</oval:timestamp></generator>
     <definitions><definition id="oval:x:def:1" version="1" class="vulnerability"><metadata><title>CVE-2030-1</title><description/></metadata>
@@ -191,9 +191,9 @@ async fn a_file_that_unpacks_without_end_is_given_up() {
     let path = folder.join("oval.xml.zst");
     let mut encoder = zstd::stream::write::Encoder::new(std::fs::File::create(&path).unwrap(), 1).unwrap();
     encoder.write_all(DEFINITIONS.split("<tests>").next().unwrap().as_bytes()).unwrap();
-    std::io::copy(&mut std::io::Read::take(std::io::repeat(b' '), 2 << 30), &mut encoder).unwrap();
+    std::io::copy(&mut std::io::Read::take(std::io::repeat(b' '), 1 << 30), &mut encoder).unwrap();
     encoder.finish().unwrap();
     let error = refused(&feeds(path.to_str().unwrap())).await;
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(error.contains("larger than 1073741824 bytes"), "{error}");
+    assert!(error.contains("too large"), "{error}");
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::pod::tests::scan;
-use scap::report::{ImageConfig, Layer, OperatingSystem, Package, PackageKind, Timings};
+use scap::report::{Definitions, ImageConfig, Layer, OperatingSystem, Package, PackageKind, Timings};
 
 pub(crate) fn rule(id: &str, outcome: Outcome, severity: Severity) -> RuleResult {
     RuleResult {
@@ -168,4 +168,20 @@ fn a_feed_that_could_not_be_loaded_makes_its_layer_a_failed_one() {
     let read = read(&packed(&report), &scan(7)).unwrap();
     assert_eq!(read.layers[2].state, LayerState::Failed);
     assert_eq!(judge(&read).gap.unwrap().code(), "layers_incomplete");
+}
+
+#[test]
+fn a_feed_that_concerns_nothing_installed_is_a_whole_check_and_one_that_cannot_decide_is_none() {
+    let judged = |counts: Definitions| {
+        let mut report = report(7);
+        report.layers[2] = layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![]);
+        report.layers[2].definitions = Some(counts);
+        let verdict = judge(&report);
+        (verdict.message, verdict.fully_checked)
+    };
+    let all = Definitions { in_feed: 40_000, ..Definitions::default() };
+    assert_eq!(judged(all), ("2 rules failed: 1 high, 1 low".into(), true));
+    assert_eq!(judged(Definitions { evaluated: 7, passed: 7, ..all }).1, true);
+    assert_eq!(judged(Definitions { undecided: 3, ..all }), ("2 rules failed: 1 high, 1 low; 3 rules could not be checked".into(), false));
+    assert_eq!(judged(Definitions::default()).1, false, "an empty feed says nothing");
 }

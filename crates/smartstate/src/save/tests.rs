@@ -2,7 +2,9 @@ use super::*;
 use crate::lease::tests::taken;
 use crate::report::judge;
 use crate::report::tests::{layer, report, rule};
-use scap::report::{LayerState, Severity};
+use crate::packages::is_any_installed;
+use scap::report::{Definitions, LayerState, OperatingSystem, Outcome, Severity};
+use model::ids::ScanId;
 use sqlx::PgPool;
 
 /// A scan that has come to fetching, with a report that fits it.
@@ -65,4 +67,48 @@ async fn the_texts_of_a_rule_are_kept_once_for_all_results(pool: PgPool) {
     let (rules, results): (i64, i64) =
         sqlx::query_as("SELECT (SELECT COUNT(*) FROM rules WHERE rule_id = 'same'), (SELECT COUNT(*) FROM rule_results)").fetch_one(&pool).await.unwrap();
     assert_eq!((rules, results), (1, 5_003));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn definitions_without_a_row_are_counted(pool: PgPool) {
+    let (ctx, scan, mut report) = fetching(&pool).await;
+    report.layers[2] = layer(
+        Layer::Vulnerabilities,
+        LayerState::Evaluated,
+        vec![rule("cve", Outcome::Fail, Severity::High), rule("odd", Outcome::Unknown, Severity::Low)],
+    );
+    report.layers[2].definitions = Some(Definitions { in_feed: 40_000, evaluated: 9, undecided: 3, passed: 6, not_applicable: 1 });
+    assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
+    let counts: (i32, i32, i32, i32, i32, i32, i32) = sqlx::query_as(
+        "SELECT rules, failed, definitions, definitions_evaluated, definitions_passed, definitions_not_applicable, definitions_undecided
+         FROM scan_layers WHERE layer = 'vulnerabilities'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(counts, (9, 1, 40_000, 9, 6, 40_000 - 9 - 3 + 1, 4));
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM rule_results WHERE layer = 'vulnerabilities'").fetch_one(&pool).await.unwrap();
+    assert_eq!(rows, 2);
+    let whole: bool = sqlx::query_scalar("SELECT fully_checked FROM inspections").fetch_one(&pool).await.unwrap();
+    assert!(!whole, "some are undecided");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn whether_a_feed_fits_a_system_is_seen_in_all_its_images(pool: PgPool) {
+    let (ctx, scan, mut report) = fetching(&pool).await;
+    report.packages[1].source = "shells".into();
+    assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
+    let mut conn = pool.acquire().await.unwrap();
+    let other = ScanId(scan.id.0 + 1);
+    let system = |version: &str| OperatingSystem { id: "debian".into(), version_id: version.into(), ..OperatingSystem::default() };
+    for (version, except, name, fits) in [
+        ("12", other, "bash", true),
+        ("12", other, "shells", true),
+        ("12", other, "absent", false),
+        ("11", other, "bash", false),
+        ("12", scan.id, "bash", false),
+    ] {
+        let found = is_any_installed(&mut conn, &system(version), except, &["nothing".into(), name.into()]).await.unwrap();
+        assert_eq!(found, fits, "{name} in {version}, but for {except}");
+    }
 }
