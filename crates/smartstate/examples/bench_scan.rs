@@ -16,13 +16,14 @@ const SAMPLE: &str = "samples/debian-main";
 const ROUNDS: usize = 3;
 const GIVE_UP: Duration = Duration::from_secs(300);
 /// The steps in order, with what names them in `scans.timings`.
-const STEPS: [(&str, &str); 11] = [
+const STEPS: [(&str, &str); 12] = [
     ("waiting for its turn", "waiting"),
     ("making the pod", "pod_create"),
     ("pod start", "pod_start"),
     ("pull", "pull"),
     ("unpack", "unpack"),
     ("packages and operating system", "packages"),
+    ("choosing vulnerability definitions", "choose"),
     ("oscap: Tidewaiter image benchmark", "benchmark"),
     ("oscap: SCAP Security Guide", "guide"),
     ("oscap: vulnerability definitions", "vulnerabilities"),
