@@ -2,16 +2,12 @@
 
 use crate::failure::ConnectError;
 use crate::kubeconfig;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::fmt;
-use std::time::Duration;
 use url::Url;
 
 /// The port of an API server when an address names neither port nor scheme.
 const DEFAULT_PORT: u16 = 6443;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The kind of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,48 +137,6 @@ impl Connection {
         let rest = self.server.split_once("://").map_or(self.server.as_str(), |(_, rest)| rest);
         rest.split('/').next().unwrap_or(rest).to_owned()
     }
-
-    /// A kubeconfig of this connection alone, which is how the client library takes it.
-    fn to_kubeconfig(&self) -> serde_json::Value {
-        use base64::prelude::{BASE64_STANDARD, Engine as _};
-        let mut cluster = json!({ "server": self.server, "insecure-skip-tls-verify": self.insecure_skip_tls_verify });
-        if !self.ca_pem.is_empty() {
-            cluster["certificate-authority-data"] = BASE64_STANDARD.encode(&self.ca_pem).into();
-        }
-        if let Some(name) = &self.tls_server_name {
-            cluster["tls-server-name"] = name.as_str().into();
-        }
-        let user = match &self.auth {
-            Auth::Token(token) => json!({ "token": token }),
-            Auth::ClientCertificate { certificate_pem, key_pem } => json!({
-                "client-certificate-data": BASE64_STANDARD.encode(certificate_pem),
-                "client-key-data": BASE64_STANDARD.encode(key_pem),
-            }),
-            Auth::Basic { username, password } => json!({ "username": username, "password": password }),
-        };
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "provider",
-            "clusters": [{ "name": "provider", "cluster": cluster }],
-            "users": [{ "name": "provider", "user": user }],
-            "contexts": [{ "name": "provider", "context": { "cluster": "provider", "user": "provider" } }],
-        })
-    }
-}
-
-/// A client for `connection`. Nothing is sent yet.
-///
-/// # Errors
-/// The certificate authority, client certificate or key cannot be read.
-pub async fn client(connection: &Connection) -> anyhow::Result<kube::Client> {
-    // Two TLS libraries of the dependency tree each bring a provider; rustls refuses to choose by itself. A second call changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig: Kubeconfig = serde_json::from_value(connection.to_kubeconfig())?;
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.proxy_url = None;
-    // Callers decide themselves how long to go on trying.
-    config.default_retry = false;
-    Ok(kube::Client::try_from(config)?)
 }
 
 /// `https://host[:port][/path]` of what a person typed.

@@ -1,9 +1,11 @@
 //! Why a provider cannot be used, told apart, each with what to do.
 
+use crate::bounded::{BodyLimit, NOT_A_STATUS, cleaned};
 use rustls::CertificateError;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use tls::Refusal;
 
 /// The sort of a [`ConnectError`]; all but `Input` are a status of `providers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Reason {
     Login,
     /// Logged in, but not allowed what Tidewaiter needs.
     Permissions,
+    /// It sends more than any cluster has a reason to.
+    TooLarge,
     /// Anything else.
     Error,
 }
@@ -33,6 +37,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::Login => "login",
             Self::Permissions => "permissions",
+            Self::TooLarge => "too_large",
             Self::Input | Self::Error => "error",
         }
     }
@@ -80,6 +85,20 @@ impl ConnectError {
         )
     }
 
+    /// `what` it sent, e.g. `more than 16 MiB in one answer`.
+    pub(crate) fn too_large(server: &str, what: &str) -> Self {
+        Self::new(Reason::TooLarge, format!("{server} sent {what}, which is not read."), TOO_LARGE)
+    }
+
+    /// Tidewaiter's own trouble with what a provider sent; the log has the details.
+    pub(crate) fn internal(server: &str) -> Self {
+        Self::new(
+            Reason::Error,
+            format!("What {server} sent could not be processed."),
+            "Tidewaiter tries again by itself, with growing pauses; its log says why. If this stays, pause the provider and report it.",
+        )
+    }
+
     /// It is an API server, but sent something that Tidewaiter's shapes do not fit.
     pub(crate) fn unreadable(server: &str, why: &str) -> Self {
         Self::new(
@@ -99,6 +118,7 @@ impl ConnectError {
 }
 
 const UNREACHABLE: &str = "Check that the API server runs, and that no firewall stands between it and this server.";
+const TOO_LARGE: &str = "Look at what answers at that address: no sound API server sends so much. What was read before stays; pause the provider until this is clear.";
 const CHECK_LOGIN: &str =
     "Check that the token or certificate belongs to this cluster and has not expired or been revoked; config/kubernetes-provider.yaml makes one that lasts.";
 
@@ -114,24 +134,31 @@ pub(crate) fn explain(error: &kube::Error, server: &str) -> ConnectError {
 }
 
 fn of_status(status: &kube::core::Status, server: &str) -> ConnectError {
+    let said = said(status);
     match status.code {
         401 => ConnectError::new(Reason::Login, format!("{server} refused the login."), CHECK_LOGIN),
         403 if status.message.contains("system:anonymous") => {
             ConnectError::new(Reason::Login, format!("{server} did not recognise the login and treats Tidewaiter as anonymous."), CHECK_LOGIN)
         }
-        403 => ConnectError::permissions(vec![status.message.clone()]),
+        403 if status.reason == NOT_A_STATUS => ConnectError::not_kubernetes(server),
+        403 => ConnectError::permissions(vec![said]),
         429 | 500..=599 => ConnectError::new(
             Reason::Unreachable,
-            format!("{server} answers that it cannot work now: {}.", brief(&status.message)),
+            format!("{server} answers that it cannot work now: {said}."),
             "Look at the state of the cluster's control plane; Tidewaiter tries again by itself.",
         ),
         404 | 405 | 400 | 301..=399 => ConnectError::not_kubernetes(server),
         code => ConnectError::new(
             Reason::Error,
-            format!("{server} answers with status {code}: {}.", brief(&status.message)),
+            format!("{server} answers with status {code} where an object of Kubernetes was expected: {said}."),
             "Look into the API server's log for the request.",
         ),
     }
+}
+
+/// What a status of Kubernetes says; of any other answer its number alone.
+fn said(status: &kube::core::Status) -> String {
+    if status.reason == NOT_A_STATUS { format!("{} {}", status.code, brief(&status.message)) } else { brief(&status.message) }
 }
 
 /// The first cause in the chain that tells something definite.
@@ -157,21 +184,32 @@ fn of_chain(error: &(dyn StdError + 'static), server: &str) -> ConnectError {
 }
 
 fn of_cause(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectError> {
-    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(of_tls(tls, server));
+    if let Some(found) = of_known(cause, server) {
+        return Some(found);
     }
     let mut io = cause.downcast_ref::<io::Error>()?;
     // An io::Error that wraps another error leaves it out of source(): look inside, however deep.
     loop {
         let Some(inner) = io.get_ref() else { return of_io(io.kind(), server) };
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return Some(of_tls(tls, server));
+        if let Some(found) = of_known(inner, server) {
+            return Some(found);
         }
         match inner.downcast_ref::<io::Error>() {
             Some(deeper) => io = deeper,
             None => return of_io(io.kind(), server),
         }
     }
+}
+
+fn of_known(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectError> {
+    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        return Some(of_tls(tls, server));
+    }
+    let limit = cause.downcast_ref::<BodyLimit>()?;
+    Some(match limit {
+        BodyLimit::Slow { secs } => ConnectError::timeout(server, *secs),
+        BodyLimit::Bytes { .. } | BodyLimit::Nodes { .. } => ConnectError::too_large(server, &limit.to_string()),
+    })
 }
 
 fn of_io(kind: io::ErrorKind, server: &str) -> Option<ConnectError> {
@@ -222,6 +260,10 @@ fn of_certificate(error: &CertificateError) -> (String, &'static str) {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             (format!("has a certificate for another name ({error})"), "Use an address that the certificate names, or a kubeconfig with tls-server-name.")
         }
+        _ if Refusal::of(error).is_some() => {
+            let refusal = Refusal::of(error).map(|refusal| refusal.to_string()).unwrap_or_default();
+            (format!("has a certificate that {refusal}"), "Renew the API server's certificate; kubeadm, k3s and OpenShift make good ones.")
+        }
         CertificateError::Revoked => ("has a certificate that was revoked".into(), "Renew the API server's certificate."),
         other => (
             format!("has a certificate that cannot be accepted ({other})"),
@@ -232,7 +274,9 @@ fn of_certificate(error: &CertificateError) -> (String, &'static str) {
 
 /// One line of at most 300 characters, without a full stop at its end.
 fn brief(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = line.chars().take(300).collect();
+    let short: String = cleaned(text).chars().take(300).collect();
     short.trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
+mod bounded;
+mod client;
 pub mod connection;
 pub mod failure;
 mod kubeconfig;
 mod parse;
+pub mod pause;
 mod permissions;
 mod positions;
 pub mod provider;
@@ -19,7 +23,9 @@ mod supervisor;
 mod validate;
 mod watch;
 
-pub use connection::{Auth, Connection, Kind, client};
+pub use bounded::BodyLimit;
+pub use client::client;
+pub use connection::{Auth, Connection, Kind};
 pub use failure::{ConnectError, Reason};
 pub use refresh::refresh;
 pub use supervisor::watch_all;
@@ -51,12 +57,16 @@ pub struct Settings {
     pub page_size: u32,
     /// After how many seconds a watched provider is read again in full.
     pub refresh_interval_secs: u64,
+    /// Most objects of one kind that a provider may have.
+    pub objects_max: usize,
+    /// How long a refresh may take.
+    pub refresh_limit_secs: u64,
     /// The namespace of Tidewaiter's own scan pods, which are no part of the inventory.
     pub scan_namespace: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { page_size: 500, refresh_interval_secs: 86_400, scan_namespace: "tidewaiter".into() }
+        Self { page_size: 500, refresh_interval_secs: 86_400, objects_max: 300_000, refresh_limit_secs: 1_800, scan_namespace: "tidewaiter".into() }
     }
 }

@@ -141,11 +141,13 @@ pub async fn find(conn: &mut PgConnection, sealer: &Sealer, id: ProviderId) -> a
 /// Asks for a refresh; gives the task that follows it.
 ///
 /// # Errors
-/// The database, there is no such provider, or it is being removed.
+/// The database, there is no such provider, or it is paused or being removed.
 pub async fn request_refresh(conn: &mut PgConnection, clock: &Clock, userid: &str, id: ProviderId) -> anyhow::Result<TaskId> {
-    let row = sqlx::query!("SELECT name, removing_at FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
-    let (name, removing_at) = row.map(|row| (row.name, row.removing_at)).context("there is no such provider")?;
-    ensure!(removing_at.is_none(), "the provider {name} is being removed");
+    let row = sqlx::query!("SELECT name, removing_at, paused_at FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
+    let row = row.context("there is no such provider")?;
+    let name = row.name;
+    ensure!(row.removing_at.is_none(), "the provider {name} is being removed");
+    ensure!(row.paused_at.is_none(), "the provider {name} is paused");
     let new = NewTask {
         kind: TaskKind::ProviderRefresh,
         name: format!("Refresh of {name}"),

@@ -1,20 +1,27 @@
 //! Reads all objects of a provider, page by page, and saves each page.
 
-use crate::failure::{ConnectError, explain};
-use crate::shape::{Namespace, Node, Object, Page, Pod};
-use crate::{Inventory, parse, positions, save};
+use crate::bounded::Limits;
+use crate::failure::{ConnectError, Reason, explain};
+use crate::shape::{ITEMS_MAX, Metadata, Namespace, Node, Object, Page, Pod};
+use crate::{Inventory, ask, parse, positions, save};
 use chrono::{DateTime, Utc};
-use http::Request;
 use model::ids::{ProviderId, TaskId};
 use queue::task::{self, TaskState, Update};
+use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// One page must have come by then.
 const PAGE_LIMIT_SECS: u64 = 60;
 /// How often a list is started anew because its continue token ran out.
 const RESTARTS_MAX: usize = 3;
+/// A page that is too large is asked for again with so many times fewer objects.
+const SHRINK: u32 = 5;
+/// Rows of containers that are made at once: a page can have a hundred times as many as pods.
+const CONTAINERS_AT_ONCE: usize = 2_000;
+/// Longest uid, name or version. Kubernetes' own limit of names.
+const NAME_BYTES_MAX: usize = 253;
 
 /// Why reading or watching stopped.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub(crate) enum Trouble {
     Expired,
     /// A person cancelled the task.
     Cancelled,
+    /// A person paused the provider.
+    Paused,
     /// The provider was removed, or is about to be.
     Gone,
     /// Tidewaiter's own: mostly the database.
@@ -95,11 +104,14 @@ impl Stored for Node {
 impl Stored for Pod {
     const PROGRESS: (i64, i64) = (5, 99);
     async fn save(reader: &Reader<'_>, objects: &[Self]) -> Result<(), Trouble> {
-        let rows: Vec<_> = objects.iter().filter_map(|object| parse::pod(object, false, &reader.ctx.settings.scan_namespace)).collect();
-        reader.read_unknown(rows.iter().map(|row| (row.project.as_str(), row.node.as_str()))).await?;
-        let mut tx = save::begin(&reader.ctx.pool, reader.provider).await?;
-        save::pods(&mut tx, reader.ctx.clock.now(), reader.provider, &rows).await?;
-        Ok(tx.commit().await?)
+        for some in objects.chunk_by(few_containers()) {
+            let rows: Vec<_> = some.iter().filter_map(|object| parse::pod(object, false, &reader.ctx.settings.scan_namespace)).collect();
+            reader.read_unknown(rows.iter().map(|row| (row.project.as_str(), row.node.as_str()))).await?;
+            let mut tx = save::begin(&reader.ctx.pool, reader.provider).await?;
+            save::pods(&mut tx, reader.ctx.clock.now(), reader.provider, &rows).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
     async fn sweep(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, seen: &[String], version: i64) -> anyhow::Result<()> {
         save::sweep_pods(conn, now, provider, seen, version).await
@@ -131,37 +143,78 @@ impl Reader<'_> {
     /// The next page comes while this one is saved. Archives what the list did not have only after it was read to its end.
     async fn read_once<T: Stored>(&self, task: Option<TaskId>) -> Result<(), Trouble> {
         let known = self.position::<T>().await?;
-        let mut page = self.page::<T>("").await?;
+        let mut limit = self.ctx.settings.page_size.max(1);
+        let mut page = self.page::<T>("", &mut limit).await?;
         let version = page.metadata.resource_version.clone();
         if parse::version(&version) < known {
             self.rewind().await?;
         }
-        let total = page.items.len() as i64 + page.metadata.remaining_item_count.unwrap_or(0);
-        let mut seen = Vec::new();
+        let total = self.total(&page);
+        let mut seen = HashSet::new();
         loop {
-            seen.extend(page.items.iter().map(|object| object.metadata().uid.clone()));
-            self.progress::<T>(task, seen.len() as i64, total).await?;
             let next = std::mem::take(&mut page.metadata.next);
+            self.note_seen(&mut seen, &mut page, &next)?;
+            self.progress::<T>(task, seen.len() as i64, total).await?;
             if next.is_empty() {
                 T::save(self, &page.items).await?;
                 break;
             }
-            let ((), following) = futures::future::try_join(T::save(self, &page.items), self.page::<T>(&next)).await?;
+            let ((), following) = futures::future::try_join(T::save(self, &page.items), self.page::<T>(&next, &mut limit)).await?;
             page = following;
         }
+        let seen = Vec::from_iter(seen);
         let mut tx = save::begin(&self.ctx.pool, self.provider).await?;
         T::sweep(&mut tx, self.ctx.clock.now(), self.provider, &seen, parse::version(&version)).await?;
         positions::save(&mut tx, self.provider, [(T::PLURAL.to_owned(), version.into())].into_iter().collect()).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn page<T: Object>(&self, next: &str) -> Result<Page<T>, Trouble> {
-        self.ask(&page_path(T::PATH, self.ctx.settings.page_size, next)).await
+    /// How many there are, as far as the first page says so.
+    fn total<T: Object>(&self, first: &Page<T>) -> i64 {
+        let most = i64::try_from(self.ctx.settings.objects_max).unwrap_or(i64::MAX);
+        let here = i64::try_from(first.items.len()).unwrap_or(i64::MAX);
+        first.metadata.remaining_item_count.unwrap_or(0).clamp(0, most).saturating_add(here)
     }
 
-    async fn ask<T: Object>(&self, path: &str) -> Result<Page<T>, Trouble> {
-        let request = Request::get(path).body(Vec::new()).map_err(|error| self.explain(&kube::Error::HttpError(error)))?;
-        match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), self.client.request(request)).await {
+    /// Notes the page's uids and drops what came before.
+    ///
+    /// # Errors
+    /// A list that does not end, or objects that no API server has.
+    fn note_seen<T: Object>(&self, seen: &mut HashSet<String>, page: &mut Page<T>, next: &str) -> Result<(), Trouble> {
+        if page.items.iter().any(|object| !is_plausible(object.metadata())) {
+            return Err(Trouble::Provider(ConnectError::unreadable(&self.server, &format!("one of the {} has no proper name, uid or version", T::PLURAL))));
+        }
+        page.items.retain(|object| seen.insert(object.metadata().uid.clone()));
+        if page.items.is_empty() && !next.is_empty() {
+            return Err(Trouble::Provider(ConnectError::new(
+                Reason::TooLarge,
+                format!("{} goes on with its list of {} without anything new in it.", self.server, T::PLURAL),
+                "Look at what answers at that address; pause the provider until this is clear.",
+            )));
+        }
+        if seen.len() > self.ctx.settings.objects_max {
+            let what = format!("more than {} {}", self.ctx.settings.objects_max, T::PLURAL);
+            return Err(Trouble::Provider(ConnectError::too_large(&self.server, &what)));
+        }
+        Ok(())
+    }
+
+    /// At most `limit` objects from `next` on; what makes a page too large for them makes `limit` smaller, down to one object.
+    async fn page<T: Object>(&self, next: &str, limit: &mut u32) -> Result<Page<T>, Trouble> {
+        loop {
+            match self.ask::<Page<T>>(&page_path(T::PATH, *limit, next), Limits::PAGE).await {
+                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && *limit > 1 => *limit = (*limit / SHRINK).max(1),
+                Ok(page) if page.items.len() > ITEMS_MAX => {
+                    let what = format!("more than {ITEMS_MAX} {} where {limit} were asked for", T::PLURAL);
+                    return Err(Trouble::Provider(ConnectError::too_large(&self.server, &what)));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask<T: DeserializeOwned + Send + 'static>(&self, path: &str, limits: Limits) -> Result<T, Trouble> {
+        match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), ask::get(&self.client, path, limits)).await {
             Ok(answer) => answer.map_err(|error| self.explain(&error)),
             Err(_) => Err(Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS))),
         }
@@ -186,14 +239,14 @@ impl Reader<'_> {
     /// Whether the API server's history ends before `version`. A page of one object tells the present end of it.
     pub(crate) async fn went_back<T: Object>(&self, version: &str) -> Result<bool, Trouble> {
         let path = page_path(T::PATH, 1, "");
-        let page: Page<T> = self.ask(&path).await?;
+        let page: Page<T> = self.ask(&path, Limits::PAGE).await?;
         Ok(parse::version(&page.metadata.resource_version) < parse::version(version))
     }
 
     pub(crate) fn explain(&self, error: &kube::Error) -> Trouble {
         match error {
             kube::Error::Api(status) if status.code == 410 || is_too_large(status) => Trouble::Expired,
-            kube::Error::SerdeError(_) => Trouble::Provider(ConnectError::unreadable(&self.server, &error.to_string())),
+            kube::Error::SerdeError(error) => Trouble::Provider(ConnectError::unreadable(&self.server, &where_it_ends(error))),
             other => Trouble::Provider(explain(other, &self.server)),
         }
     }
@@ -219,8 +272,8 @@ impl Reader<'_> {
     async fn read_named<T: Object>(&self, names: &[String]) -> Result<Vec<T>, Trouble> {
         let mut found = Vec::new();
         for name in names {
-            let request = Request::get(format!("{}/{name}", T::PATH)).body(Vec::new()).map_err(|error| self.explain(&kube::Error::HttpError(error)))?;
-            match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), self.client.request(request)).await {
+            let path = format!("{}/{}", T::PATH, url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
+            match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), ask::get(&self.client, &path, Limits::PAGE)).await {
                 Ok(Ok(object)) => found.push(object),
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
                 Ok(Err(error)) => return Err(self.explain(&error)),
@@ -247,6 +300,35 @@ impl Reader<'_> {
         };
         task::set(&mut conn, &self.ctx.clock, task, update).await?;
         Ok(())
+    }
+}
+
+/// Where in an answer the trouble is. What it says there is not repeated.
+fn where_it_ends(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it is cut off",
+        serde_json::error::Category::Syntax => "it is no JSON",
+        _ => "a field has another type than Kubernetes gives it",
+    };
+    format!("{what} at line {}, column {}", error.line(), error.column())
+}
+
+/// As every API server has it; also short enough to be kept by the hundred thousand.
+fn is_plausible(metadata: &Metadata) -> bool {
+    let proper = |text: &str| !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    proper(&metadata.uid) && proper(&metadata.name) && metadata.resource_version.len() <= NAME_BYTES_MAX && metadata.namespace.len() <= NAME_BYTES_MAX
+}
+
+/// Whether a pod goes with those before it into one transaction.
+fn few_containers() -> impl FnMut(&Pod, &Pod) -> bool {
+    let mut sum = 0;
+    move |before, _| {
+        sum += before.spec.containers.len() + before.spec.init_containers.len() + before.spec.ephemeral_containers.len();
+        let room = sum < CONTAINERS_AT_ONCE;
+        if !room {
+            sum = 0;
+        }
+        room
     }
 }
 

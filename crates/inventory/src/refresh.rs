@@ -1,13 +1,15 @@
 //! One full refresh, as a job or before watching.
 
 use crate::read::{Reader, Trouble};
-use crate::{Inventory, positions, provider, removal, save, shape, status, validate};
-use anyhow::Context;
+use crate::{ConnectError, Inventory, Reason, pause, positions, provider, removal, save, shape, status, validate};
+use anyhow::{Context, anyhow};
+use futures::FutureExt as _;
 use model::ids::{ProviderId, TaskId};
 use queue::JobError;
 use queue::task::{self, TaskState, TaskStatus, Update};
 use shape::Object as _;
 use sqlx::{ConnectOptions as _, PgConnection};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -45,14 +47,16 @@ async fn cancelled(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) 
     let Some(task) = task else { return std::future::pending().await };
     loop {
         let asked = sqlx::query!(
-            r#"SELECT cancel_requested_at IS NOT NULL AS "asked!", EXISTS (SELECT FROM providers WHERE id = $2 AND removing_at IS NULL) AS "stays!"
+            r#"SELECT cancel_requested_at IS NOT NULL AS "asked!", EXISTS (SELECT FROM providers WHERE id = $2 AND removing_at IS NULL) AS "stays!",
+                      EXISTS (SELECT FROM providers WHERE id = $2 AND paused_at IS NOT NULL) AS "paused!"
                FROM tasks
                WHERE id = $1"#,
             task.0,
             provider.0
         );
         match asked.fetch_optional(&ctx.pool).await {
-            Ok(Some(row)) if row.asked => return if row.stays { Trouble::Cancelled } else { Trouble::Gone },
+            Ok(Some(row)) if row.asked && !row.stays => return Trouble::Gone,
+            Ok(Some(row)) if row.asked => return if row.paused { Trouble::Paused } else { Trouble::Cancelled },
             Ok(_) => sleep(LOOK_FOR_CANCEL_EVERY).await,
             Err(error) => return error.into(),
         }
@@ -100,13 +104,21 @@ async fn read(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Re
     if removal::is_under_way(&mut conn, provider).await? {
         return Err(Trouble::Gone);
     }
+    if pause::paused_at(&mut conn, provider).await?.is_some() {
+        return Err(Trouble::Paused);
+    }
     let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Err(Trouble::Gone) };
     sqlx::query!("UPDATE providers SET refresh_started_at = $2 WHERE id = $1", provider.0, ctx.clock.now()).execute(&mut *conn).await?;
     drop(conn);
     let outcome = match validate::connect(&connection).await {
         Ok(client) => {
             let reader = Reader { ctx, provider, client, server: connection.server };
-            read_with(&reader, task).await
+            let limit = ctx.settings.refresh_limit_secs;
+            let reading = AssertUnwindSafe(read_with(&reader, task)).catch_unwind();
+            match timeout(Duration::from_secs(limit), reading).await {
+                Ok(read) => read.unwrap_or_else(|_| Err(Trouble::Internal(anyhow!("the refresh panicked")))),
+                Err(_) => Err(Trouble::Provider(takes_too_long(&reader.server, limit))),
+            }
         }
         Err(error) => Err(Trouble::Provider(error)),
     };
@@ -128,9 +140,22 @@ async fn read(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Re
             sqlx::query!("UPDATE providers SET refresh_error = $2 WHERE id = $1", provider.0, error.to_string()).execute(&mut *conn).await?;
             status::failed(&mut conn, &ctx.clock, provider, error).await?;
         }
+        Err(Trouble::Internal(_)) => {
+            let words = ConnectError::internal("the provider").to_string();
+            sqlx::query!("UPDATE providers SET refresh_error = $2 WHERE id = $1", provider.0, words).execute(&mut *conn).await?;
+            status::internal(&mut conn, &ctx.clock, provider).await?;
+        }
         Err(_) => {}
     }
     outcome
+}
+
+fn takes_too_long(server: &str, secs: u64) -> ConnectError {
+    ConnectError::new(
+        Reason::TooLarge,
+        format!("Reading everything of {server} takes longer than {secs} seconds."),
+        "Look at how fast the API server answers, or give inventory.refresh_limit_secs more.",
+    )
 }
 
 async fn read_with(reader: &Reader<'_>, task: Option<TaskId>) -> Result<(), Trouble> {
@@ -150,6 +175,7 @@ async fn finish(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>, out
     let mut conn = ctx.pool.acquire().await?;
     let (status, message, code, advice) = match outcome {
         Err(Trouble::Gone) => (TaskStatus::Cancelled, "The provider was removed".to_owned(), "provider_gone", String::new()),
+        Err(Trouble::Paused) => (TaskStatus::Cancelled, "The provider is paused".to_owned(), "provider_paused", "Resume the provider first.".to_owned()),
         Err(Trouble::Provider(error)) => (TaskStatus::Error, error.message, error.reason.as_str(), error.advice),
         Err(Trouble::Cancelled) => (TaskStatus::Cancelled, "Cancelled; what had been read so far is kept".to_owned(), "cancelled", String::new()),
         Ok(false) => (

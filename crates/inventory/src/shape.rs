@@ -5,9 +5,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// A kind of object that is listed and watched across all namespaces.
 pub(crate) trait Object: DeserializeOwned + Clone + Send + 'static {
@@ -24,9 +26,12 @@ pub(crate) trait Object: DeserializeOwned + Clone + Send + 'static {
 pub(crate) struct Page<T> {
     #[serde(default)]
     pub(crate) metadata: PageMetadata,
-    #[serde(default = "Vec::new", deserialize_with = "null_as_default")]
+    #[serde(default = "Vec::new", deserialize_with = "some_items")]
     pub(crate) items: Vec<T>,
 }
+
+/// Most objects of one page; it has one more when there were even more.
+pub(crate) const ITEMS_MAX: usize = 20_000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -237,4 +242,30 @@ impl Object for Pod {
 /// Go writes an empty list as null here and there.
 fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Keeps [`ITEMS_MAX`] items and one more.
+fn some_items<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while items.len() <= ITEMS_MAX {
+                match list.next_element()? {
+                    Some(item) => items.push(item),
+                    None => return Ok(items),
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_any(Items(PhantomData))
 }

@@ -15,6 +15,12 @@ pub(crate) async fn failed(conn: &mut PgConnection, clock: &Clock, id: ProviderI
     set(conn, clock, id, error.reason.as_str(), &error.to_string()).await
 }
 
+/// Tidewaiter's own trouble with it, in words that show nothing of the inside.
+pub(crate) async fn internal(conn: &mut PgConnection, clock: &Clock, id: ProviderId) -> anyhow::Result<()> {
+    let endpoint = sqlx::query_scalar!("SELECT endpoint FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
+    failed(conn, clock, id, &ConnectError::internal(&endpoint.unwrap_or_default())).await
+}
+
 /// How often `checked_at` moves while nothing else changes.
 const CHECKED_EVERY_SECS: i64 = 5;
 

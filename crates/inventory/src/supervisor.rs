@@ -3,10 +3,12 @@
 use crate::read::{Reader, Trouble};
 use crate::{Inventory, positions, provider, refresh, save, shape, status, validate, watch};
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use model::ids::ProviderId;
 use shape::Object as _;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -81,7 +83,7 @@ async fn has_role(conn: &mut PgConnection, ctx: &Inventory) -> anyhow::Result<bo
 }
 
 async fn providers(conn: &mut PgConnection) -> anyhow::Result<HashMap<ProviderId, DateTime<Utc>>> {
-    let rows = sqlx::query!("SELECT id, updated_at FROM providers WHERE removing_at IS NULL").fetch_all(conn).await?;
+    let rows = sqlx::query!("SELECT id, updated_at FROM providers WHERE removing_at IS NULL AND paused_at IS NULL").fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (ProviderId(row.id), row.updated_at)).collect())
 }
 
@@ -95,7 +97,8 @@ async fn keep_watching(ctx: Inventory, id: ProviderId) {
     let mut backoff = Duration::from_secs(1);
     loop {
         let started = Instant::now();
-        let trouble = watch_once(&ctx, id).await;
+        let watched = AssertUnwindSafe(watch_once(&ctx, id)).catch_unwind().await;
+        let trouble = watched.unwrap_or_else(|_| Trouble::Internal(anyhow::anyhow!("the watch panicked")));
         if started.elapsed() > BACKOFF_MAX {
             backoff = Duration::from_secs(1);
         }
@@ -156,8 +159,11 @@ async fn note(ctx: &Inventory, id: ProviderId, trouble: Trouble) -> anyhow::Resu
     match trouble {
         Trouble::Provider(error) => status::failed(&mut conn, &ctx.clock, id, &error).await?,
         Trouble::Expired => positions::clear(&mut conn, id).await?,
-        Trouble::Cancelled | Trouble::Gone => {}
-        Trouble::Internal(error) => tracing::warn!(provider = %id, error = format!("{error:#}"), "a watch stopped; it starts again"),
+        Trouble::Cancelled | Trouble::Gone | Trouble::Paused => {}
+        Trouble::Internal(error) => {
+            tracing::warn!(provider = %id, error = format!("{error:#}"), "a watch stopped; it starts again");
+            status::internal(&mut conn, &ctx.clock, id).await?;
+        }
     }
     Ok(())
 }

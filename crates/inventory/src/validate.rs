@@ -1,8 +1,8 @@
 //! Is a connection usable, and if not, why not?
 
-use crate::connection::{Connection, Kind, client};
+use crate::connection::{Connection, Kind};
 use crate::failure::{ConnectError, Reason, explain};
-use crate::{permissions, provider, status};
+use crate::{client, permissions, provider, status};
 use anyhow::Context;
 use futures::future::try_join;
 use http::Request;

@@ -2,20 +2,22 @@
 //!
 //! Source: <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod lines;
+
 use crate::read::{Reader, Trouble, is_too_large};
 use crate::shape::{Namespace, Node, Object, Pod};
-use crate::{Inventory, parse, positions, refresh, save, status};
+use crate::{Inventory, Reason, parse, positions, refresh, save, status};
+use lines::Lines;
 use anyhow::anyhow;
-use futures::StreamExt as _;
 use http::Request;
 use kube::core::WatchEvent;
 use model::ids::ProviderId;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The API server ends a watch after this long; it is then opened again, which also finds out whether the login still holds.
@@ -26,6 +28,8 @@ const OPEN_LIMIT_SECS: u64 = 30;
 /// Changes are saved together: as many as this, or as come within this time.
 const BATCH_MAX: usize = 500;
 const BATCH_TIME: Duration = Duration::from_millis(100);
+/// What changes that are not saved yet may weigh, in KiB: a bigger one comes alone.
+const UNSAVED_KIB_MAX: u32 = 32 << 10;
 /// How often `seen_at` moves.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,33 @@ struct Told {
     kind: &'static str,
     version: String,
     change: Change,
+    /// Its share of what may be unsaved, given back when it is dropped.
+    weight: Option<OwnedSemaphorePermit>,
+}
+
+/// Where the watches of a provider tell what they hear.
+#[derive(Clone)]
+struct Ear {
+    sender: mpsc::Sender<Told>,
+    room: Arc<Semaphore>,
+}
+
+impl Ear {
+    fn new() -> (Self, mpsc::Receiver<Told>) {
+        let (sender, receiver) = mpsc::channel(BATCH_MAX);
+        (Self { sender, room: Arc::new(Semaphore::new(UNSAVED_KIB_MAX as usize)) }, receiver)
+    }
+
+    /// Waits until there is room for a line. Two bytes of it may become a struct, hence the nodes.
+    async fn room_for(&self, bytes: usize, nodes: usize) -> Result<OwnedSemaphorePermit, Trouble> {
+        let kib = u32::try_from((bytes + nodes * 100) >> 10).unwrap_or(u32::MAX).clamp(1, UNSAVED_KIB_MAX);
+        self.room.clone().acquire_many_owned(kib).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))
+    }
+
+    async fn tell<T: Object>(&self, version: &str, change: Change, weight: Option<OwnedSemaphorePermit>) -> Result<(), Trouble> {
+        let told = Told { kind: T::PLURAL, version: version.to_owned(), change, weight };
+        self.sender.send(told).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))
+    }
 }
 
 trait Watched: Object {
@@ -71,12 +102,12 @@ impl Watched for Pod {
 
 /// Watches until something goes wrong.
 pub(crate) async fn watch(reader: &Reader<'_>, from: &Map<String, Value>) -> Trouble {
-    let (sender, receiver) = mpsc::channel(BATCH_MAX);
+    let (ear, receiver) = Ear::new();
     let position = |kind: &str| from.get(kind).and_then(Value::as_str).unwrap_or_default().to_owned();
     let all = futures::future::try_join5(
-        follow::<Namespace>(reader, position(Namespace::PLURAL), sender.clone()),
-        follow::<Node>(reader, position(Node::PLURAL), sender.clone()),
-        follow::<Pod>(reader, position(Pod::PLURAL), sender),
+        follow::<Namespace>(reader, position(Namespace::PLURAL), ear.clone()),
+        follow::<Node>(reader, position(Node::PLURAL), ear.clone()),
+        follow::<Pod>(reader, position(Pod::PLURAL), ear),
         save_batches(reader, receiver),
         refresh_regularly(reader.ctx, reader.provider),
     );
@@ -87,10 +118,10 @@ pub(crate) async fn watch(reader: &Reader<'_>, from: &Map<String, Value>) -> Tro
 }
 
 /// Opens the watch of one kind again and again.
-async fn follow<T: Watched>(reader: &Reader<'_>, mut version: String, sender: mpsc::Sender<Told>) -> Result<Infallible, Trouble> {
+async fn follow<T: Watched>(reader: &Reader<'_>, mut version: String, ear: Ear) -> Result<Infallible, Trouble> {
     loop {
         let opened = Instant::now();
-        follow_once::<T>(reader, &mut version, &sender).await?;
+        follow_once::<T>(reader, &mut version, &ear).await?;
         if opened.elapsed() < Duration::from_secs(1) {
             sleep(Duration::from_secs(1)).await;
         }
@@ -98,37 +129,39 @@ async fn follow<T: Watched>(reader: &Reader<'_>, mut version: String, sender: mp
 }
 
 /// Until the watch ends or falls silent. `version` moves along.
-async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, sender: &mpsc::Sender<Told>) -> Result<(), Trouble> {
+async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, ear: &Ear) -> Result<(), Trouble> {
     let path = format!("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECS}&resourceVersion={version}", T::PATH);
     let request = Request::get(path).body(Vec::new()).map_err(|error| reader.explain(&kube::Error::HttpError(error)))?;
-    let opening = timeout(Duration::from_secs(OPEN_LIMIT_SECS), reader.client.request_events::<T>(request)).await;
-    let events = match opening {
+    let mut lines = match timeout(Duration::from_secs(OPEN_LIMIT_SECS), Lines::open(&reader.client, request)).await {
         Ok(Err(kube::Error::Api(status))) if is_too_large(&status) => return Err(reread(reader).await),
-        Ok(events) => events.map_err(|error| reader.explain(&error))?,
+        Ok(lines) => lines.map_err(|error| reader.explain(&error))?,
         Err(_) => return Err(Trouble::Provider(crate::ConnectError::timeout(&reader.server, OPEN_LIMIT_SECS))),
     };
-    let mut events = pin!(events);
-    tell::<T>(sender, version, Change::Open).await?;
+    ear.tell::<T>(version, Change::Open, None).await?;
     loop {
         // The end of a watch, a broken connection and silence all mean: open it again. If that fails too, it says why.
-        let event = match timeout(SILENCE, events.next()).await {
-            Ok(Some(Ok(event))) => event,
-            Ok(Some(Err(error))) if is_unreadable(&error) => return Err(unreadable(reader, T::PLURAL).await),
-            Ok(Some(Err(kube::Error::Api(status)))) => return Err(reader.explain(&kube::Error::Api(status))),
-            Ok(Some(Err(_)) | None) => return Ok(()),
+        let line = match timeout(SILENCE, lines.next()).await {
+            Ok(Ok(Some(line))) => line,
+            Ok(Err(error)) => match reader.explain(&error) {
+                Trouble::Provider(error) if error.reason == Reason::TooLarge => return Err(anew(reader, error).await),
+                _ => return Ok(()),
+            },
+            Ok(Ok(None)) => return Ok(()),
             // An API server whose history ends before this watch's beginning is as silent as a dead connection.
             Err(_) if reader.went_back::<T>(version).await? => return Err(reread(reader).await),
             Err(_) => return Ok(()),
         };
+        let weight = ear.room_for(line.bytes.len(), line.nodes).await?;
+        let event = match serde_json::from_slice(&line.bytes) {
+            Ok(event) => event,
+            // The connection broke in the middle of a line.
+            Err(_) if line.is_cut => return Ok(()),
+            Err(_) => return Err(unreadable(reader, T::PLURAL).await),
+        };
+        drop(line);
         let change = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                version.clone_from(&object.metadata().resource_version);
-                object.change(false)
-            }
-            WatchEvent::Deleted(object) => {
-                version.clone_from(&object.metadata().resource_version);
-                object.change(true)
-            }
+            WatchEvent::<T>::Added(object) | WatchEvent::Modified(object) => moved(object, version, false),
+            WatchEvent::Deleted(object) => moved(object, version, true),
             WatchEvent::Bookmark(bookmark) => {
                 *version = bookmark.metadata.resource_version;
                 Change::Nothing
@@ -136,8 +169,13 @@ async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, send
             WatchEvent::Error(status) if is_too_large(&status) => return Err(reread(reader).await),
             WatchEvent::Error(status) => return Err(reader.explain(&kube::Error::Api(status))),
         };
-        tell::<T>(sender, version, change).await?;
+        ear.tell::<T>(version, change, Some(weight)).await?;
     }
+}
+
+fn moved<T: Watched>(object: T, version: &mut String, gone: bool) -> Change {
+    version.clone_from(&object.metadata().resource_version);
+    object.change(gone)
 }
 
 /// Whatever the tables have: everything is read anew.
@@ -147,24 +185,13 @@ async fn reread(reader: &Reader<'_>) -> Trouble {
 
 /// A change that cannot be read must not be asked for again and again: everything is read anew, and the provider's status says so as long as it happens.
 async fn unreadable(reader: &Reader<'_>, kind: &str) -> Trouble {
-    tracing::warn!(provider = %reader.provider, kind, "a change cannot be read; everything is read anew");
+    anew(reader, crate::ConnectError::unreadable(&reader.server, &format!("a change of {kind} does not have the shape that they have"))).await
+}
+
+async fn anew(reader: &Reader<'_>, error: crate::ConnectError) -> Trouble {
+    tracing::warn!(provider = %reader.provider, reason = error.reason.as_str(), "a change cannot be read; everything is read anew");
     let cleared = async { positions::clear(&mut *reader.ctx.pool.acquire().await?, reader.provider).await };
-    let error = crate::ConnectError::unreadable(&reader.server, &format!("a change of {kind} does not have the shape that they have"));
     cleared.await.map_or_else(Trouble::Internal, |()| Trouble::Provider(error))
-}
-
-/// The client takes a line that is no event for a status, all of whose fields may be missing.
-fn is_unreadable(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::SerdeError(_) => true,
-        kube::Error::Api(status) => status.code == 0 && status.message.is_empty(),
-        _ => false,
-    }
-}
-
-async fn tell<T: Object>(sender: &mpsc::Sender<Told>, version: &str, change: Change) -> Result<(), Trouble> {
-    let told = Told { kind: T::PLURAL, version: version.to_owned(), change };
-    sender.send(told).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))
 }
 
 async fn save_batches(reader: &Reader<'_>, mut receiver: mpsc::Receiver<Told>) -> Result<Infallible, Trouble> {
@@ -205,7 +232,9 @@ async fn next_batch(receiver: &mut mpsc::Receiver<Told>) -> Result<Vec<Told>, Tr
 async fn save_batch(reader: &Reader<'_>, batch: Vec<Told>) -> Result<(), Trouble> {
     let (mut projects, mut nodes, mut pods) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut reached = Map::new();
+    let mut weights = Vec::new();
     for told in batch {
+        weights.extend(told.weight);
         match told.change {
             Change::Open => continue,
             Change::Nothing => {}
@@ -236,6 +265,8 @@ async fn save_batch(reader: &Reader<'_>, batch: Vec<Told>) -> Result<(), Trouble
         positions::save(&mut tx, provider, reached).await?;
         tx.commit().await?;
     }
+    // Only now is there room for more.
+    drop(weights);
     Ok(())
 }
 
