@@ -1,3 +1,4 @@
+ALTER TABLE providers DROP COLUMN openshift_version;
 ALTER TABLE providers DROP COLUMN paused_at;
 UPDATE providers SET status = 'error' WHERE status = 'too_large';
 ALTER TABLE providers DROP CONSTRAINT providers_status_check;

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 /// Why no analysis was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// A policy forbids it, or the provider is being removed; a sentence.
+    /// A policy forbids it, or the provider is paused or being removed; a sentence.
     #[error("{0}")]
     Prevented(String),
     #[error(transparent)]
@@ -20,7 +20,7 @@ pub enum Denied {
 /// Asks for an analysis of each image, in the caller's transaction; gives the task to follow: the image's, or the bulk task of several. `userid`: who asks.
 ///
 /// # Errors
-/// `Prevented` by a policy (none can yet), or because the provider is being removed; `Failed`: the database, or none of the images exists.
+/// `Prevented` by a policy (none can yet), or because the provider is paused or being removed; `Failed`: the database, or none of the images exists.
 pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<TaskId, Denied> {
     let accepted = request_scans(conn, clock, userid, images).await?;
     Ok(accepted.task.context("none of these images exists any more")?)
@@ -32,8 +32,10 @@ pub async fn request_scan(conn: &mut PgConnection, clock: &Clock, userid: &str, 
 /// As [`request_scan`], but that none of the images exists is an empty answer.
 pub async fn request_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> Result<Accepted, Denied> {
     let accepted = smartstate::request(conn, clock, userid, images).await?;
-    if accepted.task.is_none() && on_removed_provider(conn, images).await? {
-        return Err(Denied::Prevented("The provider is being removed: no analysis can be started on it any more.".into()));
+    if accepted.task.is_none()
+        && let Some(why) = unavailable(conn, images).await?
+    {
+        return Err(Denied::Prevented(why.into()));
     }
     let events: Vec<Job> = accepted
         .images
@@ -53,18 +55,21 @@ pub async fn request_scans(conn: &mut PgConnection, clock: &Clock, userid: &str,
     Ok(accepted)
 }
 
-async fn on_removed_provider(conn: &mut PgConnection, images: &[ImageId]) -> anyhow::Result<bool> {
+/// Why none of these images can be analysed, where their provider is why.
+async fn unavailable(conn: &mut PgConnection, images: &[ImageId]) -> anyhow::Result<Option<&'static str>> {
     let ids: Vec<i64> = images.iter().map(|id| id.0).collect();
-    let removed = sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-             SELECT FROM container_images
-             JOIN providers ON providers.id = provider_id
-             WHERE container_images.id = ANY($1)
-               AND removing_at IS NOT NULL
-           ) AS "removed!""#,
+    let found = sqlx::query!(
+        r#"SELECT COALESCE(BOOL_OR(removing_at IS NOT NULL), FALSE) AS "removed!", COALESCE(BOOL_OR(paused_at IS NOT NULL), FALSE) AS "paused!"
+           FROM container_images
+           JOIN providers ON providers.id = provider_id
+           WHERE container_images.id = ANY($1)"#,
         &ids
     )
     .fetch_one(conn)
     .await?;
-    Ok(removed)
+    Ok(match (found.removed, found.paused) {
+        (true, _) => Some("The provider is being removed: no analysis can be started on it any more."),
+        (_, true) => Some("The provider is paused: resume it to analyse its images."),
+        _ => None,
+    })
 }

@@ -56,7 +56,7 @@ fn https(connection: &Connection) -> anyhow::Result<HttpsConnector<HttpConnector
 }
 
 fn identity(auth: &Auth) -> anyhow::Result<Option<Identity>> {
-    let Auth::ClientCertificate { certificate_pem, key_pem } = auth else { return Ok(None) };
+    let Auth::ClientCertificate { certificate_pem, key_pem, .. } = auth else { return Ok(None) };
     Ok(Some(Identity::from_pem(certificate_pem.as_bytes(), key_pem.as_bytes())?))
 }
 
@@ -66,6 +66,9 @@ fn auth_info(auth: &Auth) -> AuthInfo {
         Auth::Basic { username, password } => {
             AuthInfo { username: Some(username.clone()), password: Some(password.clone().into()), ..AuthInfo::default() }
         }
-        Auth::ClientCertificate { .. } => AuthInfo::default(),
+        Auth::ClientCertificate { token, .. } => AuthInfo { token: token.clone().map(Into::into), ..AuthInfo::default() },
     }
 }
+
+#[cfg(test)]
+mod tests;

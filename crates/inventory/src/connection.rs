@@ -75,6 +75,9 @@ pub enum Auth {
         certificate_pem: String,
         /// Its private key.
         key_pem: String,
+        /// A bearer token that is sent too, as kubectl does when it has both.
+        #[serde(default)]
+        token: Option<String>,
     },
     /// User name and password (old clusters).
     Basic {
@@ -124,7 +127,16 @@ impl Connection {
         })
     }
 
-    /// From the text of a kubeconfig: its current context, or the one named.
+    /// As [`Connection::from_kubeconfig`], where it keeps no request waiting: reading a kubeconfig takes time that its writer decides.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn read_kubeconfig(text: String, context: Option<String>) -> Result<Self, ConnectError> {
+        let reading = tokio::task::spawn_blocking(move || kubeconfig::parse(&text, context.as_deref()));
+        reading.await.unwrap_or_else(|_| Err(ConnectError::input("The kubeconfig cannot be read.", "Report this, with a kubeconfig without its secrets.")))
+    }
+
+    /// From the text of a kubeconfig (at most 256 KiB): its current context, or the one named.
     ///
     /// # Errors
     /// Reason `Input`: not a kubeconfig, no such context, or it points at files or programs of the machine it comes from.
@@ -177,16 +189,13 @@ pub(crate) fn checked_ca(pem: &str) -> Result<String, ConnectError> {
     if pem.is_empty() {
         return Ok(String::new());
     }
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    match certificates {
-        Ok(found) if !found.is_empty() => Ok(format!("{pem}\n")),
-        _ => Err(ConnectError::input(
-            "The CA certificate is not in PEM form.",
-            "Paste the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----; in a kubeconfig it is certificate-authority-data, base64-encoded once more.",
-        )),
+    if !tls::certificates(pem.as_bytes()).is_empty() {
+        return Ok(format!("{pem}\n"));
     }
+    Err(ConnectError::input(
+        "The CA certificate is not in PEM form.",
+        "Paste the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----; in a kubeconfig it is certificate-authority-data, base64-encoded once more.",
+    ))
 }
 
 #[cfg(test)]

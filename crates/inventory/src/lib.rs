@@ -6,6 +6,7 @@ mod client;
 pub mod connection;
 pub mod failure;
 mod kubeconfig;
+mod openshift;
 mod parse;
 pub mod pause;
 mod permissions;
@@ -21,6 +22,7 @@ mod shape;
 mod status;
 mod supervisor;
 mod validate;
+mod versions;
 mod watch;
 
 pub use bounded::BodyLimit;
@@ -29,6 +31,7 @@ pub use connection::{Auth, Connection, Kind};
 pub use failure::{ConnectError, Reason};
 pub use refresh::refresh;
 pub use supervisor::watch_all;
+pub use versions::Versions;
 pub use validate::{Validated, validate, validate_stored};
 
 use model::ids::ServerId;

@@ -2,10 +2,10 @@
 
 use crate::reference::{Reference, is_digest, names_registry};
 use crate::rows;
-use crate::shape::{ContainerSpec, ContainerStatus, Metadata, Namespace, Node, Pod, State};
+use crate::shape::{ContainerSpec, ContainerStatus, Metadata, Namespace, Node, Pod, PodStatus, State, StateDetail};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The label of everything that Tidewaiter itself makes on a cluster.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -37,7 +37,7 @@ pub(crate) fn node(object: &Node, gone: bool) -> rows::Node {
     rows::Node {
         uid: metadata.uid.clone(),
         name: metadata.name.clone(),
-        ready: is_true(&status.conditions, "Ready"),
+        ready: condition(&status.conditions, "Ready"),
         schedulable: !object.spec.unschedulable,
         architecture: status.node_info.architecture.clone(),
         os_image: status.node_info.os_image.clone(),
@@ -68,16 +68,20 @@ pub(crate) fn pod(object: &Pod, gone: bool, scan_namespace: &str) -> Option<rows
         ("container", &spec.containers, &status.container_statuses),
         ("ephemeral", &spec.ephemeral_containers, &status.ephemeral_container_statuses),
     ];
+    let mut named = HashSet::new();
     let containers = kinds
         .into_iter()
-        .flat_map(|(kind, specs, statuses)| specs.iter().map(move |spec| container(kind, spec, statuses.iter().find(|status| status.name == spec.name))));
+        .flat_map(|(kind, specs, statuses)| specs.iter().map(move |spec| (kind, spec, statuses.iter().find(|status| status.name == spec.name))))
+        // No API server takes two of one name.
+        .filter(|(kind, spec, _)| named.insert((*kind, visible(&spec.name))))
+        .map(|(kind, spec, told)| container(kind, spec, told, status));
     Some(rows::Pod {
         uid: metadata.uid.clone(),
         name: metadata.name.clone(),
         project: metadata.namespace.clone(),
         node: spec.node_name.clone(),
         phase: status.phase.clone(),
-        ready: is_true(&status.conditions, "Ready"),
+        ready: condition(&status.conditions, "Ready") == Some(true),
         reason: status.reason.clone(),
         message: limited(&status.message),
         restart_policy: spec.restart_policy.clone(),
@@ -97,15 +101,11 @@ pub(crate) fn pod(object: &Pod, gone: bool, scan_namespace: &str) -> Option<rows
     })
 }
 
-fn container(kind: &'static str, spec: &ContainerSpec, status: Option<&ContainerStatus>) -> rows::Container {
-    let (state, detail) = match status.map(|status| &status.state) {
-        Some(State { terminated: Some(detail), .. }) => ("terminated", detail.clone()),
-        Some(State { running: Some(detail), .. }) => ("running", detail.clone()),
-        Some(State { waiting: Some(detail), .. }) => ("waiting", detail.clone()),
-        _ => ("waiting", Default::default()),
-    };
+fn container(kind: &'static str, spec: &ContainerSpec, status: Option<&ContainerStatus>, pod: &PodStatus) -> rows::Container {
+    let (state, detail) = state(status.map(|status| &status.state), pod);
     rows::Container {
         kind,
+        sidecar: kind == "init" && spec.restart_policy == "Always",
         name: spec.name.clone(),
         image_reference: spec.image.clone(),
         image: image(&spec.image, status.map_or("", |status| &status.image_id)),
@@ -118,8 +118,26 @@ fn container(kind: &'static str, spec: &ContainerSpec, status: Option<&Container
         command: spec.command.iter().chain(&spec.args).cloned().collect(),
         resources: object_or_empty(&spec.resources),
         security: object_or_empty(&spec.security_context),
-        started_at: detail.started_at,
-        finished_at: detail.finished_at,
+        started_at: detail.started_at.map(plausible),
+        finished_at: detail.finished_at.map(plausible),
+    }
+}
+
+/// A container's state as the API tells it, and no other.
+///
+/// In a pod that has ended nothing waits or runs any more, whatever was told last; of a container that never had a status only the pod's reason is known
+/// (refused by its node, evicted). One without a state waits, which is the API's own default; before the node has told anything, that is what Pending means.
+///
+/// Source: Kubernetes' API reference, ContainerState and PodPhase.
+fn state(told: Option<&State>, pod: &PodStatus) -> (&'static str, StateDetail) {
+    let over = matches!(pod.phase.as_str(), "Failed" | "Succeeded");
+    match told {
+        Some(State { terminated: Some(detail), .. }) => ("terminated", detail.clone()),
+        _ if over => ("unknown", StateDetail { reason: pod.reason.clone(), message: pod.message.clone(), ..StateDetail::default() }),
+        Some(State { running: Some(detail), .. }) => ("running", detail.clone()),
+        Some(State { waiting, .. }) => ("waiting", waiting.clone().unwrap_or_default()),
+        None if pod.phase == "Pending" => ("waiting", StateDetail::default()),
+        None => ("unknown", StateDetail::default()),
     }
 }
 
@@ -163,11 +181,23 @@ pub(crate) fn version(text: &str) -> i64 {
 }
 
 fn created(metadata: &Metadata) -> DateTime<Utc> {
-    metadata.creation_timestamp.unwrap_or(DateTime::UNIX_EPOCH)
+    metadata.creation_timestamp.map_or(DateTime::UNIX_EPOCH, plausible)
 }
 
-fn is_true(conditions: &[Value], kind: &str) -> bool {
-    conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+/// Postgres keeps fewer years than can be written.
+fn plausible(time: DateTime<Utc>) -> DateTime<Utc> {
+    let most = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::UNIX_EPOCH);
+    time.clamp(DateTime::UNIX_EPOCH, most)
+}
+
+/// As it is stored: without NUL characters.
+fn visible(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+/// Whether a condition holds; `None`: nothing is said about it.
+fn condition(conditions: &[Value], kind: &str) -> Option<bool> {
+    conditions.iter().find(|condition| condition["type"] == kind).map(|condition| condition["status"] == "True")
 }
 
 fn annotations(all: &BTreeMap<String, String>) -> Value {

@@ -1,5 +1,7 @@
 //! What Tidewaiter needs to be allowed on a cluster. `config/kubernetes-provider.yaml` grants exactly this.
 
+use crate::ask;
+use crate::bounded::Limits;
 use crate::failure::{ConnectError, explain};
 use futures::future::try_join_all;
 use http::Request;
@@ -104,9 +106,10 @@ async fn allowed(client: &kube::Client, need: &Need, namespace: &str) -> Result<
     let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": { "resourceAttributes": attributes } });
     let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
         .header(http::header::CONTENT_TYPE, "application/json")
+        .extension(Limits::SMALL)
         .body(body.to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;
-    Ok(client.request::<Review>(request).await?.status.allowed)
+    Ok(ask::json::<Review>(client, request).await?.status.allowed)
 }
 
 #[cfg(test)]

@@ -347,3 +347,6 @@ fn page_path(path: &str, limit: u32, next: &str) -> String {
     }
     format!("{path}?{}", query.finish())
 }
+
+#[cfg(test)]
+mod tests;

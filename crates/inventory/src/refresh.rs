@@ -1,7 +1,7 @@
 //! One full refresh, as a job or before watching.
 
 use crate::read::{Reader, Trouble};
-use crate::{ConnectError, Inventory, Reason, pause, positions, provider, removal, save, shape, status, validate};
+use crate::{ConnectError, Inventory, Kind, Reason, pause, positions, provider, removal, save, shape, status, validate, versions};
 use anyhow::{Context, anyhow};
 use futures::FutureExt as _;
 use model::ids::{ProviderId, TaskId};
@@ -107,14 +107,14 @@ async fn read(ctx: &Inventory, provider: ProviderId, task: Option<TaskId>) -> Re
     if pause::paused_at(&mut conn, provider).await?.is_some() {
         return Err(Trouble::Paused);
     }
-    let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Err(Trouble::Gone) };
+    let Some((kind, connection)) = provider::find(&mut conn, &ctx.sealer, provider).await? else { return Err(Trouble::Gone) };
     sqlx::query!("UPDATE providers SET refresh_started_at = $2 WHERE id = $1", provider.0, ctx.clock.now()).execute(&mut *conn).await?;
     drop(conn);
     let outcome = match validate::connect(&connection).await {
         Ok(client) => {
             let reader = Reader { ctx, provider, client, server: connection.server };
             let limit = ctx.settings.refresh_limit_secs;
-            let reading = AssertUnwindSafe(read_with(&reader, task)).catch_unwind();
+            let reading = AssertUnwindSafe(read_with(&reader, kind, task)).catch_unwind();
             match timeout(Duration::from_secs(limit), reading).await {
                 Ok(read) => read.unwrap_or_else(|_| Err(Trouble::Internal(anyhow!("the refresh panicked")))),
                 Err(_) => Err(Trouble::Provider(takes_too_long(&reader.server, limit))),
@@ -158,10 +158,10 @@ fn takes_too_long(server: &str, secs: u64) -> ConnectError {
     )
 }
 
-async fn read_with(reader: &Reader<'_>, task: Option<TaskId>) -> Result<(), Trouble> {
-    let version = validate::version(&reader.client, &reader.server).await.map_err(Trouble::Provider)?;
+async fn read_with(reader: &Reader<'_>, kind: Kind, task: Option<TaskId>) -> Result<(), Trouble> {
+    let versions = versions::read(&reader.client, &reader.server, kind).await.map_err(Trouble::Provider)?;
     let mut conn = reader.ctx.pool.acquire().await?;
-    status::version(&mut conn, reader.provider, &version).await?;
+    status::version(&mut conn, reader.provider, &versions).await?;
     drop(conn);
     reader.read_all(task).await
 }

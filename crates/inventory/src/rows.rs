@@ -23,7 +23,8 @@ pub(crate) struct Project {
 pub(crate) struct Node {
     pub(crate) uid: String,
     pub(crate) name: String,
-    pub(crate) ready: bool,
+    /// `None`: no condition says so.
+    pub(crate) ready: Option<bool>,
     pub(crate) schedulable: bool,
     pub(crate) architecture: String,
     pub(crate) os_image: String,
@@ -73,6 +74,8 @@ pub(crate) struct Pod {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Container {
     pub(crate) kind: &'static str,
+    /// An init container that keeps running beside the others.
+    pub(crate) sidecar: bool,
     pub(crate) name: String,
     pub(crate) image_reference: String,
     pub(crate) image: Option<Image>,

@@ -165,6 +165,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) args: Vec<String>,
     pub(crate) resources: Value,
     pub(crate) security_context: Value,
+    /// Of an init container alone.
+    pub(crate) restart_policy: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! The columns of `providers` that say how it goes. `updated_at` stays as it is: it tells watchers that the connection changed.
 
 use crate::failure::ConnectError;
+use crate::versions::Versions;
 use model::Clock;
 use model::ids::ProviderId;
 use sqlx::PgConnection;
@@ -45,9 +46,16 @@ async fn set(conn: &mut PgConnection, clock: &Clock, id: ProviderId, status: &st
     Ok(())
 }
 
-/// What version the API server has.
-pub(crate) async fn version(conn: &mut PgConnection, id: ProviderId, version: &str) -> anyhow::Result<()> {
-    sqlx::query!("UPDATE providers SET api_version = $2 WHERE id = $1 AND api_version <> $2", id.0, version).execute(conn).await?;
+/// What versions the cluster has.
+pub(crate) async fn version(conn: &mut PgConnection, id: ProviderId, versions: &Versions) -> anyhow::Result<()> {
+    sqlx::query!(
+        "UPDATE providers SET api_version = $2, openshift_version = $3 WHERE id = $1 AND (api_version <> $2 OR openshift_version <> $3)",
+        id.0,
+        versions.kubernetes,
+        versions.openshift
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

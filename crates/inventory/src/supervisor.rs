@@ -1,7 +1,7 @@
 //! Keeps one watch per provider, on one of the servers that have the role.
 
 use crate::read::{Reader, Trouble};
-use crate::{Inventory, positions, provider, refresh, save, shape, status, validate, watch};
+use crate::{Inventory, positions, provider, refresh, save, shape, status, validate, versions, watch};
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use model::ids::ProviderId;
@@ -122,7 +122,7 @@ async fn prepare(ctx: &Inventory, id: ProviderId) -> Result<(Reader<'_>, serde_j
     let complete =
         |known: &serde_json::Map<_, _>| [shape::Namespace::PLURAL, shape::Node::PLURAL, shape::Pod::PLURAL].iter().all(|kind| known.contains_key(*kind));
     let mut conn = ctx.pool.acquire().await?;
-    let Some((_, connection)) = provider::find(&mut conn, &ctx.sealer, id).await? else {
+    let Some((kind, connection)) = provider::find(&mut conn, &ctx.sealer, id).await? else {
         return Err(Trouble::Internal(anyhow::anyhow!("the provider is gone")));
     };
     let mut from = positions::find(&mut conn, id).await?;
@@ -134,9 +134,9 @@ async fn prepare(ctx: &Inventory, id: ProviderId) -> Result<(Reader<'_>, serde_j
         from = positions::find(&mut conn, id).await?;
     }
     let client = validate::connect(&connection).await.map_err(Trouble::Provider)?;
-    let version = validate::version(&client, &connection.server).await.map_err(Trouble::Provider)?;
+    let versions = versions::read(&client, &connection.server, kind).await.map_err(Trouble::Provider)?;
     let mut conn = ctx.pool.acquire().await?;
-    status::version(&mut conn, id, &version).await?;
+    status::version(&mut conn, id, &versions).await?;
     Ok((Reader { ctx, provider: id, client, server: connection.server }, from))
 }
 

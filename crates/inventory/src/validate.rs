@@ -1,28 +1,26 @@
 //! Is a connection usable, and if not, why not?
 
 use crate::connection::{Connection, Kind};
-use crate::failure::{ConnectError, Reason, explain};
+use crate::failure::{ConnectError, Reason};
+use crate::openshift::{self, Openshift};
+use crate::versions::{self, Versions};
 use crate::{client, permissions, provider, status};
 use anyhow::Context;
 use futures::future::try_join;
-use http::Request;
 use model::ids::ProviderId;
 use model::{Clock, Sealer};
-use serde::Deserialize;
 use sqlx::PgPool;
 use std::time::Duration;
 
 /// How long the whole of it may take.
 const LIMIT_SECS: u64 = 10;
-/// An API server that takes the connection and never answers is not there, whoever asks.
-const VERSION_LIMIT: Duration = Duration::from_secs(LIMIT_SECS);
 
 /// What a good connection told about its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validated {
-    /// The API server's version, e.g. `v1.33.2`.
-    pub version: String,
-    /// Whether it serves OpenShift's projects.
+    /// Kubernetes' version and, where it is known, OpenShift's.
+    pub versions: Versions,
+    /// Whether it has OpenShift's security context constraints or projects.
     pub openshift: bool,
     /// What will not work, and what is not safe; sentences.
     pub warnings: Vec<String>,
@@ -43,12 +41,12 @@ pub async fn validate(connection: &Connection, kind: Kind, scan_namespace: &str)
 async fn check(connection: &Connection, kind: Kind, scan_namespace: &str) -> Result<Validated, ConnectError> {
     let server = connection.server.as_str();
     let client = connect(connection).await?;
-    let version = version(&client, server).await?;
-    let (missing, openshift) = try_join(permissions::missing(&client, server, scan_namespace), serves_projects(&client, server)).await?;
-    if kind == Kind::Openshift && !openshift {
+    let versions = versions::read(&client, server, kind).await?;
+    let (missing, found) = try_join(permissions::missing(&client, server, scan_namespace), openshift::look(&client, server)).await?;
+    if kind == Kind::Openshift && found == Openshift::No {
         return Err(ConnectError::new(
             Reason::Error,
-            format!("{server} is a plain Kubernetes {version}: it serves no OpenShift projects."),
+            format!("{server} is a plain Kubernetes {}: it serves neither OpenShift's security context constraints nor its projects.", versions.kubernetes),
             "Add it with the type Kubernetes.",
         ));
     }
@@ -59,40 +57,15 @@ async fn check(connection: &Connection, kind: Kind, scan_namespace: &str) -> Res
     if connection.insecure_skip_tls_verify {
         warnings.push("The server's certificate is not checked (insecure-skip-tls-verify): whoever stands in between can read the login. Give the CA certificate instead.".into());
     }
-    if kind == Kind::Kubernetes && openshift {
-        warnings.push("This cluster is an OpenShift, which refuses scan pods that are made for a plain Kubernetes: give it the type OpenShift.".into());
-    }
-    Ok(Validated { version, openshift, warnings })
+    warnings.extend(openshift::warning(kind, found));
+    Ok(Validated { versions, openshift: matches!(found, Openshift::Yes | Openshift::Away), warnings })
 }
 
 /// A client, or why the certificates in the connection cannot be used.
 pub(crate) async fn connect(connection: &Connection) -> Result<kube::Client, ConnectError> {
     client(connection).await.map_err(|error| {
-        ConnectError::new(Reason::Tls, format!("The CA or client certificate cannot be used: {error:#}."), "Paste the certificates again, in PEM form.")
+        ConnectError::new(Reason::Tls, format!("The login's certificates cannot be used: {error:#}."), "Give them again, in PEM form, or the token of a ServiceAccount instead.")
     })
-}
-
-/// The API server's version; also the cheapest proof that it is one and accepts the login.
-pub(crate) async fn version(client: &kube::Client, server: &str) -> Result<String, ConnectError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Version {
-        git_version: String,
-    }
-    let request = Request::get("/version").body(Vec::new()).map_err(|error| explain(&kube::Error::HttpError(error), server))?;
-    match tokio::time::timeout(VERSION_LIMIT, client.request::<Version>(request)).await {
-        Ok(version) => Ok(version.map_err(|error| explain(&error, server))?.git_version),
-        Err(_) => Err(ConnectError::timeout(server, LIMIT_SECS)),
-    }
-}
-
-async fn serves_projects(client: &kube::Client, server: &str) -> Result<bool, ConnectError> {
-    let request = Request::get("/apis/project.openshift.io/v1").body(Vec::new()).map_err(|error| explain(&kube::Error::HttpError(error), server))?;
-    match client.request_text(request).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 503) => Ok(false),
-        Err(error) => Err(explain(&error, server)),
-    }
 }
 
 /// Validates a stored provider and writes its status.
@@ -113,7 +86,7 @@ pub async fn validate_stored(
     let mut conn = pool.acquire().await?;
     match &result {
         Ok(found) => {
-            status::version(&mut conn, id, &found.version).await?;
+            status::version(&mut conn, id, &found.versions).await?;
             status::ok(&mut conn, clock, id).await?;
         }
         Err(error) => status::failed(&mut conn, clock, id, error).await?,

@@ -118,6 +118,8 @@ fn start_work(running: &mut JoinSet<anyhow::Result<()>>, parts: &Parts, roles: &
         settings: inventory::Settings {
             page_size: settings.inventory.page_size,
             refresh_interval_secs: settings.inventory.refresh_interval_secs,
+            objects_max: settings.inventory.objects_max,
+            refresh_limit_secs: settings.inventory.refresh_limit_secs,
             scan_namespace: settings.smartstate.namespace.clone(),
         },
         server: parts.server,

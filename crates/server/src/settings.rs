@@ -57,6 +57,8 @@ pub struct Access {
 pub struct Inventory {
     pub page_size: u32,
     pub refresh_interval_secs: u64,
+    pub objects_max: usize,
+    pub refresh_limit_secs: u64,
 }
 
 impl Settings {

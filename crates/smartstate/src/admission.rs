@@ -43,6 +43,7 @@ pub(crate) async fn providers_waiting(conn: &mut PgConnection) -> anyhow::Result
         r#"SELECT id AS "id: ProviderId"
            FROM providers
            WHERE removing_at IS NULL
+             AND paused_at IS NULL
              AND EXISTS (SELECT FROM scans WHERE provider_id = providers.id AND state = 'waiting')
            ORDER BY id"#
     )

@@ -15,7 +15,7 @@ const SMALL_BYTES: usize = 1 << 20;
 /// Of the packages, as sent (zstd).
 const PACKAGES_BYTES: usize = 16 << 20;
 /// Most bytes of a report or result, as sent (zstd).
-pub(crate) const PACKED_BYTES: usize = 96 << 20;
+pub(crate) const PACKED_BYTES: usize = 64 << 20;
 
 /// Why a request brought nothing.
 #[derive(Debug, thiserror::Error)]

@@ -28,6 +28,7 @@ pub(crate) async fn reap(ctx: &SmartState) -> anyhow::Result<()> {
            FROM scans
            JOIN providers ON providers.id = provider_id
            WHERE pod_name <> ''
+             AND paused_at IS NULL
            GROUP BY provider_id, namespace
            ORDER BY provider_id, namespace"#
     )
@@ -68,8 +69,8 @@ async fn reap_place(ctx: &SmartState, provider: ProviderId, namespace: &str) -> 
     let params = ListParams::default().labels(&format!("{INSTANCE_LABEL}={instance}"));
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = pods.list(&params).await?.items.into_iter().map(|pod| (true, pod.metadata));
-    let found: Vec<(bool, ObjectMeta)> = found.chain(secrets.list(&params).await?.items.into_iter().map(|secret| (false, secret.metadata))).collect();
+    let found = pods.list_metadata(&params).await?.items.into_iter().map(|pod| (true, pod.metadata));
+    let found: Vec<(bool, ObjectMeta)> = found.chain(secrets.list_metadata(&params).await?.items.into_iter().map(|secret| (false, secret.metadata))).collect();
     let mut removed = 0;
     for (is_pod, object) in found {
         if is_needed(ctx, provider, &object).await? {

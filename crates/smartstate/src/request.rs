@@ -155,6 +155,7 @@ async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result
            JOIN providers ON providers.id = container_images.provider_id
            WHERE container_images.id = ANY($1)
              AND removing_at IS NULL
+             AND paused_at IS NULL
            ORDER BY digest, container_images.id"#,
         &ids
     )

@@ -120,3 +120,87 @@ fn an_object_with_nothing_in_it_is_read_without_a_panic() {
     assert!(row.containers.is_empty());
     assert_eq!(version("not a number"), 0);
 }
+
+/// Real objects of Kubernetes 1.36.
+fn sample(text: &str) -> rows::Pod {
+    pod(&serde_json::from_str::<Pod>(text).unwrap(), false, "tidewaiter").unwrap()
+}
+
+fn of_json(spec: Value, status: Value) -> Vec<(&'static str, String)> {
+    let object = json!({ "metadata": { "name": "a", "uid": "u" }, "spec": spec, "status": status });
+    let row = pod(&serde_json::from_value(object).unwrap(), false, "tidewaiter").unwrap();
+    row.containers.into_iter().map(|container| (container.state, container.reason)).collect()
+}
+
+#[test]
+fn a_sidecar_is_told_from_an_init_container() {
+    let row = sample(include_str!("../../testdata/pod-sidecar.json"));
+    let kinds: Vec<_> = row.containers.iter().map(|c| (c.name.as_str(), c.kind, c.sidecar)).collect();
+    assert!(kinds.contains(&("native-sidecar", "init", true)), "{kinds:?}");
+    assert!(kinds.iter().any(|(_, kind, sidecar)| *kind == "ephemeral" && !sidecar), "{kinds:?}");
+    assert!(kinds.contains(&("setup", "init", false)), "{kinds:?}");
+}
+
+#[test]
+fn a_state_that_the_cluster_does_not_tell_is_not_made_up() {
+    let spec = || json!({ "containers": [{ "name": "c" }], "initContainers": [{ "name": "i" }] });
+    let both = |state: &'static str, reason: &str| vec![(state, reason.to_owned()); 2];
+    // Refused by its node, evicted before it ran: there are no statuses.
+    assert_eq!(of_json(spec(), json!({ "phase": "Failed", "reason": "NodeAffinity", "message": "Pod was rejected" })), both("unknown", "NodeAffinity"));
+    assert_eq!(of_json(spec(), json!({ "phase": "Failed", "reason": "Evicted" })), both("unknown", "Evicted"));
+    // In a pod that has ended nothing waits or runs, whatever was told last.
+    for state in [json!({ "waiting": { "reason": "ContainerCreating" } }), json!({ "running": {} }), json!({}), Value::Null] {
+        let told = json!([{ "name": "c", "state": state }]);
+        let ended = json!({ "phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": told, "initContainerStatuses": null });
+        assert_eq!(of_json(spec(), ended), both("unknown", "DeadlineExceeded"), "{told}");
+    }
+    let end = json!([{ "name": "c", "state": { "terminated": { "exitCode": 0, "reason": "Completed" } } }]);
+    let ended = of_json(spec(), json!({ "phase": "Succeeded", "containerStatuses": end }));
+    assert_eq!(ended, [("unknown", String::new()), ("terminated", "Completed".into())]);
+    // Before the node has told anything, a pending pod's containers wait; elsewhere nobody knows.
+    assert_eq!(of_json(spec(), json!({ "phase": "Pending" })), both("waiting", ""));
+    for phase in ["Running", "Unknown", "", "Later"] {
+        assert_eq!(of_json(spec(), json!({ "phase": phase })), both("unknown", ""), "{phase}");
+    }
+    // A status without a state waits: that is the API's own default.
+    let told = json!([{ "name": "c", "state": {} }]);
+    assert_eq!(of_json(spec(), json!({ "phase": "Running", "containerStatuses": told }))[1].0, "waiting");
+}
+
+#[test]
+fn conditions_and_phases_that_are_missing_stay_unknown() {
+    let ready = |conditions: Value| {
+        let object = json!({ "metadata": { "name": "n" }, "status": { "conditions": conditions } });
+        node(&serde_json::from_value(object).unwrap(), false).ready
+    };
+    assert_eq!(ready(json!([{ "type": "Ready", "status": "True" }])), Some(true));
+    assert_eq!(ready(json!([{ "type": "Ready", "status": "False" }])), Some(false));
+    // The node's controller has not heard of it for a while; kubectl says NotReady too.
+    assert_eq!(ready(json!([{ "type": "Ready", "status": "Unknown" }])), Some(false));
+    assert_eq!(ready(json!([{ "type": "DiskPressure", "status": "False" }])), None);
+    assert_eq!(ready(Value::Null), None);
+    let nameless: Namespace = serde_json::from_value(json!({ "metadata": { "name": "n" } })).unwrap();
+    assert_eq!(project(&nameless, false).phase, "");
+}
+
+#[test]
+fn pods_of_a_current_kubernetes_are_read_as_they_are() {
+    let states = |text: &str| sample(text).containers.into_iter().map(|c| (c.state, c.reason)).collect::<Vec<_>>();
+    assert!(states(include_str!("../../testdata/pod-scheduling-gated.json")).iter().all(|(state, _)| *state == "waiting"));
+    let crashing = states(include_str!("../../testdata/pod-crashloop.json"));
+    assert_eq!(crashing, [("waiting", "CrashLoopBackOff".to_owned())]);
+}
+
+#[test]
+fn names_that_come_twice_and_times_beyond_reason_are_stored_once_and_within_it() {
+    let object = json!({
+        "metadata": { "name": "a", "uid": "u", "creationTimestamp": "+262000-01-01T00:00:00Z" },
+        "spec": { "containers": [{ "name": "c" }, { "name": "c" }, { "name": "c\u{0}" }, { "name": "d" }], "initContainers": [{ "name": "c" }] },
+        "status": { "containerStatuses": [{ "name": "d", "state": { "running": { "startedAt": "-0044-03-15T00:00:00Z" } } }] },
+    });
+    let row = pod(&serde_json::from_value(object).unwrap(), false, "tidewaiter").unwrap();
+    let names: Vec<_> = row.containers.iter().map(|c| (c.kind, c.name.as_str())).collect();
+    assert_eq!(names, [("init", "c"), ("container", "c"), ("container", "d")]);
+    assert_eq!(row.created_at.to_rfc3339(), "9999-12-31T23:59:59+00:00");
+    assert_eq!(row.containers[2].started_at, Some(DateTime::UNIX_EPOCH));
+}

@@ -103,11 +103,11 @@ struct ContainerRow<'a> {
 /// An image that is known stays known while the container keeps its reference: a node forgets to report it while a container waits to be restarted.
 async fn save_containers(conn: &mut PgConnection, now: DateTime<Utc>, provider: ProviderId, rows: &[ContainerRow<'_>]) -> anyhow::Result<()> {
     sqlx::query!(
-        "INSERT INTO containers (provider_id, pod_id, image_id, kind, name, image_reference, state, reason, message, exit_code, restart_count, ready,
+        "INSERT INTO containers (provider_id, pod_id, image_id, kind, sidecar, name, image_reference, state, reason, message, exit_code, restart_count, ready,
                                  command, resources, security, started_at, finished_at, archived_at)
-         SELECT $1, pod_id, container_images.id, kind, new.name, image_reference, state, reason, message, exit_code, restart_count, ready,
+         SELECT $1, pod_id, container_images.id, kind, sidecar, new.name, image_reference, state, reason, message, exit_code, restart_count, ready,
                 command, resources, security, started_at, finished_at, CASE WHEN gone THEN $2::timestamptz END
-         FROM jsonb_to_recordset($3) AS new (pod_id BIGINT, gone BOOLEAN, kind TEXT, name TEXT, image_reference TEXT, image JSONB, state TEXT,
+         FROM jsonb_to_recordset($3) AS new (pod_id BIGINT, gone BOOLEAN, kind TEXT, sidecar BOOLEAN, name TEXT, image_reference TEXT, image JSONB, state TEXT,
                                              reason TEXT, message TEXT, exit_code INTEGER, restart_count INTEGER, ready BOOLEAN, command TEXT[],
                                              resources JSONB, security JSONB, started_at TIMESTAMPTZ, finished_at TIMESTAMPTZ)
          LEFT JOIN image_registries ON image_registries.provider_id = $1 AND image_registries.name = image ->> 'registry'
@@ -117,7 +117,7 @@ async fn save_containers(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
          ON CONFLICT (pod_id, kind, name) DO UPDATE
          SET image_id = CASE WHEN containers.image_reference = EXCLUDED.image_reference THEN COALESCE(EXCLUDED.image_id, containers.image_id)
                              ELSE EXCLUDED.image_id END,
-             image_reference = EXCLUDED.image_reference, state = EXCLUDED.state, reason = EXCLUDED.reason, message = EXCLUDED.message,
+             sidecar = EXCLUDED.sidecar, image_reference = EXCLUDED.image_reference, state = EXCLUDED.state, reason = EXCLUDED.reason, message = EXCLUDED.message,
              exit_code = EXCLUDED.exit_code, restart_count = EXCLUDED.restart_count, ready = EXCLUDED.ready, command = EXCLUDED.command,
              resources = EXCLUDED.resources, security = EXCLUDED.security, started_at = EXCLUDED.started_at,
              finished_at = EXCLUDED.finished_at, archived_at = EXCLUDED.archived_at",

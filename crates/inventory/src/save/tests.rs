@@ -30,6 +30,7 @@ fn image(name: &str, digest: &str) -> Image {
 fn container(name: &str, image: Option<Image>) -> Container {
     Container {
         kind: "container",
+        sidecar: false,
         name: name.into(),
         image_reference: "registry.example.org:5000/app:1".into(),
         image,

@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// An API server that answers every request with `body` and closes the connection.
-async fn answering(body: &'static str) -> Connection {
+async fn answering(body: impl Into<String>) -> Connection {
+    let body = body.into();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -79,8 +80,8 @@ async fn a_version_that_the_api_server_does_not_know_yet_means_reading_anew(pool
     let (ctx, provider) = (inventory(&pool), provider(&pool).await);
     let answer = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"Too large resource version: 100, current: 40","reason":"Timeout","code":504}}"#;
     let reader = reader(&ctx, provider, &answering(answer).await).await;
-    let (sender, _receiver) = mpsc::channel(10);
-    let trouble = follow_once::<Pod>(&reader, &mut "100".into(), &sender).await.unwrap_err();
+    let (ear, _receiver) = Ear::new();
+    let trouble = follow_once::<Pod>(&reader, &mut "100".into(), &ear).await.unwrap_err();
     assert!(matches!(trouble, Trouble::Expired), "{trouble:?}");
     let (positions, version): (Value, i64) =
         sqlx::query_as("SELECT positions, (SELECT resource_version FROM pods) FROM providers").fetch_one(&pool).await.unwrap();
@@ -91,11 +92,53 @@ async fn a_version_that_the_api_server_does_not_know_yet_means_reading_anew(pool
 async fn a_change_that_cannot_be_read_is_said_and_not_asked_for_again(pool: PgPool) {
     let (ctx, provider) = (inventory(&pool), provider(&pool).await);
     let reader = reader(&ctx, provider, &answering("{\"type\":\"ADDED\",\"object\":{\"metadata\":5}}\n").await).await;
-    let (sender, _receiver) = mpsc::channel(10);
-    let trouble = follow_once::<Pod>(&reader, &mut "100".into(), &sender).await.unwrap_err();
+    let (ear, _receiver) = Ear::new();
+    let trouble = follow_once::<Pod>(&reader, &mut "100".into(), &ear).await.unwrap_err();
     let Trouble::Provider(error) = trouble else { panic!("{trouble:?}") };
     assert_eq!(error.reason, crate::Reason::Error);
     assert!(error.message.contains("cannot read"), "{error:?}");
     let known = positions::find(&mut pool.acquire().await.unwrap(), provider).await.unwrap();
     assert!(known.is_empty(), "{known:?}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_line_without_end_is_said_and_not_asked_for_again(pool: PgPool) {
+    let (ctx, provider) = (inventory(&pool), provider(&pool).await);
+    let endless = format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"metadata\":{{\"resourceVersion\":\"101\"}}}}}}\n{}", "x".repeat(9 << 20));
+    let reader = reader(&ctx, provider, &answering(endless).await).await;
+    let (ear, _receiver) = Ear::new();
+    let mut version = "100".to_owned();
+    let trouble = follow_once::<Pod>(&reader, &mut version, &ear).await.unwrap_err();
+    let Trouble::Provider(error) = trouble else { panic!("{trouble:?}") };
+    assert_eq!((error.reason, version.as_str()), (crate::Reason::TooLarge, "101"), "{error}");
+    assert!(error.message.contains("8 MiB in one line of a watch"), "{error}");
+    let known = positions::find(&mut pool.acquire().await.unwrap(), provider).await.unwrap();
+    assert!(known.is_empty(), "{known:?}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn lines_are_told_as_they_come_and_a_cut_one_is_asked_for_again(pool: PgPool) {
+    let (ctx, provider) = (inventory(&pool), provider(&pool).await);
+    let bookmark = |version: u32| format!(r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"{version}"}}}}}}"#);
+    let text = format!("{}\r\n\n{}\n{}", bookmark(101), bookmark(102), &bookmark(103)[..20]);
+    let reader = reader(&ctx, provider, &answering(text).await).await;
+    let (ear, mut receiver) = Ear::new();
+    let mut version = "100".to_owned();
+    follow_once::<Pod>(&reader, &mut version, &ear).await.unwrap();
+    assert_eq!(version, "102");
+    let told: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).map(|told| told.version).collect();
+    assert_eq!(told, ["100", "101", "102"]);
+}
+
+#[tokio::test]
+async fn what_is_not_saved_yet_is_bounded_by_its_weight() {
+    let (ear, _receiver) = Ear::new();
+    // A line that weighs more than there is room for comes alone.
+    let heavy = ear.room_for(8 << 20, 1 << 30).await.unwrap();
+    assert!(timeout(Duration::from_millis(50), ear.room_for(1, 0)).await.is_err());
+    drop(heavy);
+    let small = ear.room_for(1, 0).await.unwrap();
+    assert!(timeout(Duration::from_millis(50), ear.room_for(1, 1 << 30)).await.is_err());
+    drop(small);
+    ear.room_for(1, 1 << 30).await.unwrap();
 }

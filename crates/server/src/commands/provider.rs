@@ -29,14 +29,14 @@ pub async fn run(pool: &PgPool, settings: &Settings, command: ProviderCommand) -
 async fn add(pool: &PgPool, settings: &Settings, new: AddProvider) -> anyhow::Result<()> {
     let kind = Kind::parse(&new.kind).with_context(|| format!("there is no kind {:?}; there are kubernetes and openshift", new.kind))?;
     let text = read(&new.kubeconfig)?;
-    let connection = Connection::from_kubeconfig(&text, new.context.as_deref())?;
+    let connection = Connection::read_kubeconfig(text, new.context.clone()).await?;
     let validated = inventory::validate(&connection, kind, &settings.smartstate.namespace).await?;
     for warning in &validated.warnings {
         eprintln!("warning: {warning}");
     }
     let sealer = key::load_or_make(&settings.secrets.key_file)?;
     let (id, task) = save(pool, &sealer, NewProvider { name: new.name.clone(), kind, connection }, new.replace).await?;
-    println!("Provider {} (number {id}, {} {}) is saved; task {task} refreshes it.", new.name, kind.label(), validated.version);
+    println!("Provider {} (number {id}, {}) is saved; task {task} refreshes it.", new.name, validated.versions);
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 async fn list(pool: &PgPool) -> anyhow::Result<()> {
     let rows = sqlx::query!(
-        r#"SELECT name, kind, CASE WHEN removing_at IS NULL THEN status ELSE 'removing' END AS "status!", endpoint, refreshed_at FROM providers ORDER BY name"#
+        r#"SELECT name, kind, CASE WHEN removing_at IS NOT NULL THEN 'removing' WHEN paused_at IS NOT NULL THEN 'paused' ELSE status END AS "status!", endpoint, refreshed_at FROM providers ORDER BY name"#
     )
     .fetch_all(pool)
     .await?;

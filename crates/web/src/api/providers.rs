@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery};
 use axum::http::HeaderMap;
 use inventory::provider::{self, NewProvider, SaveError};
-use inventory::{Connection, Kind as ProviderKind, removal};
+use inventory::{Connection, Kind as ProviderKind, pause, removal};
 use model::ids::{ProviderId, TaskId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -35,18 +35,21 @@ pub(crate) const PROVIDERS: Collection = Collection {
         Attribute::plain("kind", "p.kind", Kind::Text),
         Attribute::plain("endpoint", "p.endpoint", Kind::Text),
         Attribute::plain("api_version", "p.api_version", Kind::Text),
-        Attribute::plain("authentication_status", "CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END", Kind::Text),
+        Attribute::plain("openshift_version", "p.openshift_version", Kind::Text),
+        Attribute::plain("authentication_status", "CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END", Kind::Text),
         Attribute::plain("authentication_message", "p.status_message", Kind::Text),
         Attribute::plain("last_refresh_date", "p.refreshed_at", Kind::Time),
         Attribute::plain("last_refresh_error", "p.refresh_error", Kind::Text),
         Attribute::plain("last_inventory_date", "p.seen_at", Kind::Time),
         Attribute::plain("last_check_date", "p.checked_at", Kind::Time),
+        Attribute::plain("enabled", "p.paused_at IS NULL", Kind::Boolean),
+        Attribute::plain("paused_on", "p.paused_at", Kind::Time),
         Attribute::plain("removing_on", "p.removing_at", Kind::Time),
         Attribute::plain("created_on", "p.created_at", Kind::Time),
         Attribute::plain("updated_on", "p.updated_at", Kind::Time),
         Attribute::extra("counts", "", Kind::One(COUNTS)),
     ],
-    actions: &["refresh", "delete"],
+    actions: &["refresh", "pause", "resume", "delete"],
     collection_actions: &["create", "refresh"],
 };
 
@@ -90,7 +93,7 @@ pub(super) async fn act_on_many(
     Ok(Json(json!({ "results": results })))
 }
 
-/// `POST /api/providers/{id}` with `{"action": "refresh"}` or `{"action": "delete"}`.
+/// `POST /api/providers/{id}` with the action `refresh`, `pause`, `resume` or `delete`.
 pub(super) async fn act_on_one(
     state: axum::extract::State<State>,
     caller: Caller,
@@ -99,10 +102,11 @@ pub(super) async fn act_on_one(
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let request = body::read(&bytes)?;
-    let action = body::expect_action(&request, &["refresh", "delete"])?;
+    let action = body::expect_action(&request, &["refresh", "pause", "resume", "delete"])?;
     let id = body::id(&id, &PROVIDERS)?;
     match action {
         "refresh" => Ok(Json(refresh(&state, &caller, &host(&headers), &[id]).await?.remove(0))),
+        "pause" | "resume" => pause(&state, &caller, &host(&headers), id, action == "pause").await.map(Json),
         _ => {
             caller.must(Permission::ManageProviders)?;
             must_exist(&state, id).await?;
@@ -114,6 +118,25 @@ pub(super) async fn act_on_one(
             ))
         }
     }
+}
+
+/// Stops asking anything of a provider, or begins again.
+async fn pause(state: &State, caller: &Caller, host: &str, id: i64, pauses: bool) -> Result<Value, ApiError> {
+    caller.must(Permission::ManageProviders)?;
+    let name = must_exist(state, id).await?;
+    let mut tx = state.pool.begin().await?;
+    if removal::asked_at(&mut tx, ProviderId(id)).await?.is_some() {
+        return Err(ApiError::Conflict(format!("Provider {name} is being deleted")));
+    }
+    let message = if pauses {
+        pause::pause(&mut tx, &state.clock, ProviderId(id)).await?;
+        format!("Pausing provider {name}")
+    } else {
+        pause::resume(&mut tx, ProviderId(id)).await?;
+        format!("Resuming provider {name}")
+    };
+    tx.commit().await?;
+    Ok(json!({ "success": true, "message": message, "href": format!("{host}{}", PROVIDERS.path(&id.to_string())) }))
 }
 
 async fn must_exist(state: &State, id: i64) -> Result<String, ApiError> {
@@ -133,6 +156,9 @@ async fn refresh(state: &State, caller: &Caller, host: &str, ids: &[i64]) -> Res
         if let Entry::Vacant(answer) = answers.entry(id) {
             if removal::asked_at(&mut tx, ProviderId(id)).await?.is_some() {
                 return Err(ApiError::Conflict(format!("Provider {name} is being deleted")));
+            }
+            if pause::paused_at(&mut tx, ProviderId(id)).await?.is_some() {
+                return Err(ApiError::Conflict(format!("Provider {name} is paused")));
             }
             let task = provider::request_refresh(&mut tx, &state.clock, &caller.user.userid, ProviderId(id)).await?;
             answer.insert(refreshing(host, id, name, task));
@@ -162,10 +188,13 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
     if wanted.is_empty() {
         wanted.push(request);
     }
-    let wanted = wanted.into_iter().map(new_provider).collect::<Result<Vec<_>, _>>()?;
+    let mut new = Vec::with_capacity(wanted.len());
+    for resource in wanted {
+        new.push(new_provider(resource).await?);
+    }
     let mut tx = state.pool.begin().await?;
-    let mut created = Vec::with_capacity(wanted.len());
-    for new in &wanted {
+    let mut created = Vec::with_capacity(new.len());
+    for new in &new {
         let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, new).await.map_err(|error| match error {
             SaveError::Name(text) => ApiError::BadRequest(text),
             SaveError::NotFound => ApiError::NotFound(error.to_string()),
@@ -178,7 +207,7 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
 }
 
 /// Reads `name`, `type` or `kind`, and either `kubeconfig` or `endpoint` (or `hostname` and `port`) with `credentials.auth_key` and `certificate_authority`.
-fn new_provider(resource: &Value) -> Result<NewProvider, ApiError> {
+async fn new_provider(resource: &Value) -> Result<NewProvider, ApiError> {
     let text = |name: &str| resource[name].as_str().map(str::trim).filter(|text| !text.is_empty());
     let missing = |what: &str| ApiError::BadRequest(format!("the provider needs {what}"));
     let name = text("name").ok_or_else(|| missing("a \"name\""))?.to_owned();
@@ -188,7 +217,7 @@ fn new_provider(resource: &Value) -> Result<NewProvider, ApiError> {
         other => return Err(ApiError::BadRequest(format!("unknown provider type {other:?}; known are kubernetes and openshift"))),
     };
     let connection = match text("kubeconfig") {
-        Some(kubeconfig) => Connection::from_kubeconfig(kubeconfig, None),
+        Some(kubeconfig) => Connection::read_kubeconfig(kubeconfig.to_owned(), None).await,
         None => {
             let endpoint = match (text("endpoint"), text("hostname")) {
                 (Some(endpoint), _) => endpoint.to_owned(),

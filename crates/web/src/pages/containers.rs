@@ -154,7 +154,7 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>) -> Res
              AND ($8::BIGINT IS NULL OR c.pod_id = $8)
              AND ($9::BIGINT IS NULL OR c.image_id = $9)
              AND ($10::TEXT IS NULL OR c.state = $10)"#,
-        r#"c.name, c.kind, c.state, c.reason, c.exit_code, c.restart_count, c.image_reference, c.image_id, c.pod_id, o.name AS pod,
+        r#"c.name, CASE WHEN c.sidecar THEN 'sidecar' ELSE c.kind END AS "kind!", c.state, c.reason, c.exit_code, c.restart_count, c.image_reference, c.image_id, c.pod_id, o.name AS pod,
            o.project_id, p.name AS project, c.provider_id, v.name AS provider
            FROM picked k
            JOIN containers c ON c.id = k.id JOIN pods o ON o.id = c.pod_id JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = c.provider_id"#,
@@ -226,6 +226,7 @@ impl Container {
     fn kind_label(&self) -> &'static str {
         match self.kind.as_str() {
             "init" => "Init container",
+            "sidecar" => "Sidecar container",
             "ephemeral" => "Ephemeral container",
             _ => "Container",
         }
@@ -243,7 +244,7 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     let mut conn = state.pool.acquire().await?;
     let container = sqlx::query_as!(
         Container,
-        r#"SELECT c.name, c.kind, c.state, c.reason, c.message, c.exit_code, c.restart_count, c.ready, c.command, c.resources, c.security, c.started_at, c.finished_at,
+        r#"SELECT c.name, CASE WHEN c.sidecar THEN 'sidecar' ELSE c.kind END AS "kind!", c.state, c.reason, c.message, c.exit_code, c.restart_count, c.ready, c.command, c.resources, c.security, c.started_at, c.finished_at,
                   c.archived_at, c.image_reference, c.image_id, c.pod_id, o.name AS pod, o.project_id, p.name AS project, o.node_id, n.name AS "node?",
                   c.provider_id, v.name AS provider
            FROM containers c JOIN pods o ON o.id = c.pod_id JOIN projects p ON p.id = o.project_id JOIN providers v ON v.id = c.provider_id LEFT JOIN nodes n ON n.id = o.node_id

@@ -202,10 +202,10 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     .ok_or(Error::NotFound("This pod"))?;
     let containers = sqlx::query_as!(
         Container,
-        "SELECT id, name, kind, state, reason, exit_code, restart_count, image_reference, image_id
+        r#"SELECT id, name, CASE WHEN sidecar THEN 'sidecar' ELSE kind END AS "kind!", state, reason, exit_code, restart_count, image_reference, image_id
          FROM containers
          WHERE pod_id = $1
-         ORDER BY kind, name",
+         ORDER BY kind, name"#,
         id
     )
     .fetch_all(&mut *conn)

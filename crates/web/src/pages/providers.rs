@@ -28,14 +28,16 @@ pub fn routes() -> Router<State> {
         .route("/providers/{id}/edit", get(form::edit).post(form::update))
         .route("/providers/{id}/refresh", post(refresh))
         .route("/providers/{id}/validate", post(validate))
+        .route("/providers/{id}/pause", post(pause))
+        .route("/providers/{id}/resume", post(resume))
         .route("/providers/{id}/delete", get(confirm_delete).post(delete))
 }
 
 static SPEC: Spec =
     Spec { path: "/providers", sorts: &["name", "status", "refreshed"], falling: &["refreshed"], filters: &[("kind", "Type"), ("status", "Status")] };
 
-/// The statuses of a provider, as `providers.status` spells them, with the words of `label::provider`.
-pub(crate) const STATUSES: [(&str, &str); 8] = [
+/// The statuses of a provider, as [`STATUS`] spells them, with the words of `label::provider`.
+pub(crate) const STATUSES: [(&str, &str); 10] = [
     ("ok", "Connected"),
     ("unknown", "Not yet connected"),
     ("unreachable", "Unreachable"),
@@ -43,7 +45,9 @@ pub(crate) const STATUSES: [(&str, &str); 8] = [
     ("tls", "TLS problem"),
     ("login", "Login refused"),
     ("permissions", "Permissions missing"),
+    ("too_large", "Sends too much"),
     ("error", "Error"),
+    ("paused", "Paused"),
 ];
 
 #[derive(Debug)]
@@ -95,8 +99,8 @@ async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
         r#"providers p
            WHERE ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.endpoint ILIKE $4)
              AND ($5::TEXT IS NULL OR p.kind = $5)
-             AND ($6::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $6)"#,
-        r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NULL THEN p.status ELSE 'removing' END AS "status!", p.status_message, p.refreshed_at,
+             AND ($6::TEXT IS NULL OR p.removing_at IS NULL AND CASE WHEN p.paused_at IS NULL THEN p.status ELSE 'paused' END = $6)"#,
+        r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END AS "status!", p.status_message, p.refreshed_at,
            (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
            (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
            (SELECT COUNT(*) FROM (SELECT FROM container_images WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "images!"
@@ -111,7 +115,7 @@ async fn count(conn: &mut PgConnection, list: &List) -> Result<i64> {
            FROM (SELECT FROM providers p
                  WHERE ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
                    AND ($2::TEXT IS NULL OR p.kind = $2)
-                   AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $3)
+                   AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND CASE WHEN p.paused_at IS NULL THEN p.status ELSE 'paused' END = $3)
                  LIMIT 10001) AS counted"#,
         list.pattern(),
         list.filter("kind"),
@@ -132,6 +136,8 @@ struct Provider {
     status_message: String,
     checked_at: Option<DateTime<Utc>>,
     removing_at: Option<DateTime<Utc>>,
+    paused_at: Option<DateTime<Utc>>,
+    openshift_version: String,
     refresh_started_at: Option<DateTime<Utc>>,
     refreshed_at: Option<DateTime<Utc>>,
     refresh_millis: Option<i64>,
@@ -156,8 +162,13 @@ impl Provider {
         inventory::Kind::parse(&self.kind).map_or("Unknown", inventory::Kind::label)
     }
 
-    fn version_label(&self) -> &str {
-        if self.api_version.is_empty() { "not known yet" } else { &self.api_version }
+    fn version_label(&self) -> String {
+        match inventory::Kind::parse(&self.kind) {
+            Some(kind) if !self.api_version.is_empty() => {
+                inventory::Versions { kubernetes: self.api_version.clone(), openshift: self.openshift_version.clone(), kind }.to_string()
+            }
+            _ => "not known yet".to_owned(),
+        }
     }
 
     /// A refresh runs, or was cut off.
@@ -192,7 +203,7 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
 async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
     let provider = sqlx::query_as!(
         Provider,
-        r#"SELECT p.id, name, kind, endpoint, api_version, CASE WHEN removing_at IS NULL THEN status ELSE 'removing' END AS "status!", status_message, checked_at, removing_at,
+        r#"SELECT p.id, name, kind, endpoint, api_version, CASE WHEN removing_at IS NOT NULL THEN 'removing' WHEN paused_at IS NOT NULL THEN 'paused' ELSE status END AS "status!", status_message, checked_at, removing_at, paused_at, openshift_version,
                   refresh_started_at, refreshed_at, refresh_millis, refresh_error,
                   seen_at, created_at,
                   (SELECT COUNT(*) FROM (SELECT FROM projects WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "projects!",
@@ -239,9 +250,10 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
          FROM providers p
          WHERE CASE WHEN $4 THEN ($1::TEXT IS NULL OR p.name ILIKE $1 OR p.endpoint ILIKE $1)
                              AND ($2::TEXT IS NULL OR p.kind = $2)
-                             AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND p.status = $3)
+                             AND ($3::TEXT IS NULL OR p.removing_at IS NULL AND CASE WHEN p.paused_at IS NULL THEN p.status ELSE 'paused' END = $3)
                ELSE p.id = ANY($5) END
-           AND p.removing_at IS NULL",
+           AND p.removing_at IS NULL
+           AND p.paused_at IS NULL",
         list.pattern(),
         list.filter("kind"),
         list.filter("status"),
@@ -259,7 +271,7 @@ async fn refresh_selected(visit: Visit, extract::State(state): extract::State<St
         let why = if none {
             "No provider was selected: tick the providers to refresh first."
         } else {
-            "What was selected is being removed: there is nothing to refresh."
+            "What was selected is paused or being removed: there is nothing to refresh."
         };
         return Ok(redirect(local(&selected.back), Flash::warning(why)));
     }
@@ -274,6 +286,9 @@ async fn refresh(visit: Visit, extract::State(state): extract::State<State>, Pat
     if provider.removing_at.is_some() {
         return Err(Error::Conflict(format!("The provider {} is being removed.", provider.name)));
     }
+    if provider.paused_at.is_some() {
+        return Err(Error::Conflict(format!("The provider {} is paused: resume it first.", provider.name)));
+    }
     let task = inventory::provider::request_refresh(&mut tx, &state.clock, &visit.user.userid, ProviderId(id)).await?;
     tx.commit().await?;
     let flash = Flash::success(format!("Refresh of {} requested.", provider.name)).link("Follow its task", format!("/tasks/{task}"));
@@ -287,11 +302,33 @@ async fn validate(visit: Visit, extract::State(state): extract::State<State>, Pa
     drop(conn);
     let result = inventory::validate_stored(&state.pool, &state.clock, &state.sealer, ProviderId(id), &state.settings.scan_namespace).await?;
     let flash = match result {
-        Ok(valid) if valid.warnings.is_empty() => Flash::success(format!("The connection works. The API server is {}.", valid.version)),
+        Ok(valid) if valid.warnings.is_empty() => Flash::success(format!("The connection works. The cluster is {}.", valid.versions)),
         Ok(valid) => Flash::warning(format!("The connection works, but: {}", valid.warnings.join(" "))),
         Err(error) => Flash::danger(error.to_string()),
     };
     Ok(redirect(&format!("/providers/{id}"), flash))
+}
+
+async fn pause(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let mut tx = state.pool.begin().await?;
+    let provider = get_provider(&mut tx, id).await?;
+    if provider.removing_at.is_some() {
+        return Err(Error::Conflict(format!("The provider {} is being removed.", provider.name)));
+    }
+    inventory::pause::pause(&mut tx, &state.clock, ProviderId(id)).await?;
+    tx.commit().await?;
+    let text = format!("{} is paused: nothing is asked of it any more, and its analyses end.", provider.name);
+    Ok(redirect(&format!("/providers/{id}"), Flash::success(text)))
+}
+
+async fn resume(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let mut tx = state.pool.begin().await?;
+    let provider = get_provider(&mut tx, id).await?;
+    inventory::pause::resume(&mut tx, ProviderId(id)).await?;
+    tx.commit().await?;
+    Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} is resumed; it is watched again within seconds.", provider.name))))
 }
 
 #[derive(Template)]

@@ -12,9 +12,10 @@ use axum::response::Response;
 use inventory::provider::{self, NewProvider, SaveError};
 use inventory::{ConnectError, Connection, Kind, Validated};
 use model::ids::ProviderId;
+use std::fmt;
 
-/// What a person typed; nothing of it is lost when it is wrong.
-#[derive(Debug, Default)]
+/// What a person typed; nothing of it is lost when it is wrong. `Debug` shows no secret.
+#[derive(Default)]
 struct Typed {
     name: String,
     kind: String,
@@ -27,6 +28,12 @@ struct Typed {
     context: String,
     /// validate or save.
     action: String,
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Typed").field("name", &self.name).field("kind", &self.kind).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl Typed {
@@ -63,10 +70,10 @@ impl Typed {
         Kind::parse(&self.kind).ok_or_else(|| Error::BadRequest("There is no such type of provider.".to_owned()))
     }
 
-    fn connection(&self) -> Result<Connection, ConnectError> {
-        let context = Some(self.context.as_str()).filter(|context| !context.is_empty());
+    async fn connection(&self) -> Result<Connection, ConnectError> {
+        let context = Some(self.context.clone()).filter(|context| !context.is_empty());
         if self.by_kubeconfig() {
-            Connection::from_kubeconfig(&self.kubeconfig, context)
+            Connection::read_kubeconfig(self.kubeconfig.clone(), context).await
         } else {
             Connection::from_token(&self.endpoint, &self.token, &self.ca)
         }
@@ -112,7 +119,7 @@ pub async fn create(visit: Visit, extract::State(state): extract::State<State>, 
     visit.must(Permission::ManageProviders)?;
     let typed = Typed::read(form).await?;
     let kind = typed.kind()?;
-    let connection = match typed.connection() {
+    let connection = match typed.connection().await {
         Ok(connection) => connection,
         Err(error) => return form_page(&visit, None, typed, Check::Fails(error)),
     };
@@ -176,7 +183,7 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
     let here = Some((stored.id, stored.name.as_str()));
     let typed = Typed::read(form).await?;
     let kind = typed.kind()?;
-    let given = if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection()) };
+    let given = if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection().await) };
     let given = match given.transpose() {
         Ok(given) => given,
         Err(error) => return form_page(&visit, here, typed, Check::Fails(error)),
