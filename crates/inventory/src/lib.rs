@@ -5,6 +5,7 @@ mod bounded;
 mod client;
 pub mod connection;
 pub mod failure;
+pub mod findings;
 mod kubeconfig;
 mod openshift;
 mod parse;

@@ -108,6 +108,23 @@ pub async fn update(
     Ok(())
 }
 
+/// Whether what was found at a provider counts for the same digest elsewhere, and the other way round; `None` when there is no such provider.
+///
+/// # Errors
+/// The database.
+pub async fn shares_results(conn: &mut PgConnection, id: ProviderId) -> anyhow::Result<Option<bool>> {
+    Ok(sqlx::query_scalar!("SELECT shares_results FROM providers WHERE id = $1", id.0).fetch_optional(conn).await?)
+}
+
+/// Notes whether it does. Scans and images follow from it, so this is for `smartstate::share_results` alone, which holds the locks.
+///
+/// # Errors
+/// The database.
+pub async fn set_shares_results(conn: &mut PgConnection, id: ProviderId, shares: bool) -> anyhow::Result<()> {
+    sqlx::query!("UPDATE providers SET shares_results = $2 WHERE id = $1", id.0, shares).execute(conn).await?;
+    Ok(())
+}
+
 /// The provider with that name, whatever its case.
 ///
 /// # Errors

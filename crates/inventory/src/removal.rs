@@ -1,6 +1,7 @@
 //! Removing a provider: asked for by a person, done by a job once nothing of it is open any more.
 
 use crate::save;
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use model::Clock;
 use model::ids::{ProviderId, TaskId};
@@ -52,15 +53,20 @@ pub(crate) async fn is_under_way(conn: &mut PgConnection, id: ProviderId) -> any
     Ok(!stays)
 }
 
-/// Deletes a provider whose removal was asked for, with its inventory, in one transaction. What was found inside its images stays: it belongs to their digests.
+/// Deletes a provider whose removal was asked for, with its inventory, in one transaction. What a provider that shares results found stays, since it may
+/// count for others.
 ///
 /// # Errors
-/// The database; open scans of the provider, which must end first, count as that.
+/// The database; open scans of the provider, which must end first, count as that. Scans of one that does not share its results must be deleted before.
 pub async fn finish(pool: &PgPool, id: ProviderId) -> anyhow::Result<()> {
     let mut tx = save::begin(pool, id).await?;
-    if asked_at(&mut tx, id).await?.is_none() {
+    // Locked, so that whether it shares results stays what it is.
+    let asked = sqlx::query_scalar!("SELECT shares_results FROM providers WHERE id = $1 AND removing_at IS NOT NULL FOR UPDATE", id.0);
+    let Some(shares_results) = asked.fetch_optional(&mut *tx).await? else {
         return Ok(());
-    }
+    };
+    let scanned = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM scans WHERE provider_id = $1) AS "scanned!""#, id.0).fetch_one(&mut *tx).await?;
+    ensure!(shares_results || !scanned, "scans of provider {id}, whose results count for itself alone, are still there");
     // From the leaves to the root: left to the cascade, every image would first be taken out of each of its containers.
     sqlx::query!("DELETE FROM containers WHERE provider_id = $1", id.0).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM pods WHERE provider_id = $1", id.0).execute(&mut *tx).await?;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Inspects every container image of your clusters where it runs.
@@ -32,8 +32,16 @@ pub enum Command {
 pub enum ProviderCommand {
     /// Check the connection, then add the provider and ask for its first refresh
     Add(AddProvider),
-    /// Name, kind, status, address and last refresh of all providers
+    /// Name, kind, status, address, last refresh, and whether its results are shared or apart, of all providers
     List,
+    /// Say whether what is found on a provider counts for the same images at others, and theirs for it
+    Set {
+        #[arg(long)]
+        name: String,
+        /// false for a cluster that other people run: it is then analysed for itself alone
+        #[arg(long, action = ArgAction::Set)]
+        share_results: bool,
+    },
     /// Read a provider again
     Refresh {
         #[arg(long)]
@@ -66,6 +74,10 @@ pub struct AddProvider {
     /// Change the provider of that name when there is one
     #[arg(long)]
     pub replace: bool,
+    /// Whether what is found on it counts for the same images at other providers, and theirs for it (without this: true, or as it was): false for a
+    /// cluster that other people run
+    #[arg(long)]
+    pub share_results: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]

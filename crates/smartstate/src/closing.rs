@@ -1,9 +1,10 @@
 //! The end of scans that nobody drives: cancelled before they started, of a provider that is being removed, or gone.
 
 use crate::reason::Reason;
-use crate::{SmartState, reaper};
+use crate::{SmartState, reaper, sharing};
 use anyhow::Context;
 use chrono::{DateTime, Duration, Utc};
+use model::Clock;
 use model::ids::{ImageId, ProviderId, TaskId};
 use queue::job::{Event, Job, RaisedEvent, enqueue_many};
 use queue::task::{self, TaskStatus};
@@ -24,14 +25,14 @@ pub(crate) fn event(status: TaskStatus) -> Event {
 }
 
 /// A scan that was ended here.
-struct Ended {
-    task: Option<TaskId>,
-    image: Option<ImageId>,
-    provider: Option<ProviderId>,
-    outcome: String,
-    message: String,
-    reason_code: String,
-    advice: String,
+pub(crate) struct Ended {
+    pub task: Option<TaskId>,
+    pub image: Option<ImageId>,
+    pub provider: Option<ProviderId>,
+    pub outcome: String,
+    pub message: String,
+    pub reason_code: String,
+    pub advice: String,
 }
 
 /// Ends waiting scans whose tasks a person cancelled. Those of a provider that is being removed are ended by [`end_scans`], which says why.
@@ -62,7 +63,7 @@ pub(crate) async fn cancel_waiting(conn: &mut PgConnection, ctx: &SmartState) ->
     .fetch_all(&mut *tx)
     .await
     .context("cancelling waiting scans")?;
-    tell(&mut tx, ctx, &ended).await?;
+    tell(&mut tx, &ctx.clock, &ended).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -101,12 +102,13 @@ pub(crate) async fn cancel_undriven(conn: &mut PgConnection, ctx: &SmartState) -
     .fetch_all(&mut *tx)
     .await
     .context("cancelling scans that nobody drives")?;
-    tell(&mut tx, ctx, &ended).await?;
+    tell(&mut tx, &ctx.clock, &ended).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Sees to it that a provider has no open scan, and hardly a pod of one, when this returns. Ask for its removal first, so that no new ones start.
+/// Sees to it that a provider has no open scan, and hardly a pod of one, when this returns, and that its findings are ready for its removal. Ask for that
+/// first, so that no new ones start.
 ///
 /// Waiting scans end at once. Those that are driven are ended by their server, which removes their pods; whatever is open 90 seconds after `asked_at`
 /// (the cluster does not answer, no server has the roles) is ended all the same.
@@ -126,21 +128,27 @@ pub async fn end_scans(ctx: &SmartState, provider: ProviderId, asked_at: DateTim
     }
     // The last chance: with the provider goes its login.
     reaper::reap_provider(ctx, provider).await?;
-    ask_elsewhere(ctx, provider).await
+    ask_elsewhere(ctx, provider).await?;
+    sharing::leave_findings(ctx, provider).await
 }
 
-/// A digest is analysed once wherever it runs: what the removal ended is asked for again where another provider runs the same content.
+/// A digest is analysed once among the providers that share results: what the removal ended is asked for again at another of them that runs it.
 async fn ask_elsewhere(ctx: &SmartState, provider: ProviderId) -> anyhow::Result<()> {
     let mut tx = ctx.pool.begin().await?;
+    sharing::hold(&mut tx).await?;
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (scans.digest) scans.userid, container_images.id AS "image: ImageId"
            FROM scans
            JOIN container_images ON container_images.digest = scans.digest AND container_images.archived_at IS NULL
-           JOIN providers ON providers.id = container_images.provider_id AND providers.removing_at IS NULL
+           JOIN providers ON providers.id = container_images.provider_id AND providers.removing_at IS NULL AND providers.shares_results
+           JOIN providers AS gone ON gone.id = scans.provider_id AND gone.shares_results
            WHERE scans.provider_id = $1
              AND scans.outcome = 'cancelled'
              AND scans.reason_code = $2
-             AND NOT EXISTS (SELECT FROM scans AS later WHERE later.digest = scans.digest AND later.id > scans.id)
+             AND NOT EXISTS (
+               SELECT FROM image_scans
+               WHERE image_scans.image_id = container_images.id
+                 AND image_scans.scan_id > scans.id)
            ORDER BY scans.digest, container_images.id"#,
         provider.0,
         Reason::ProviderGone.code()
@@ -200,18 +208,18 @@ async fn end_some(conn: &mut PgConnection, ctx: &SmartState, provider: ProviderI
     .fetch_all(&mut *tx)
     .await
     .context("ending the scans of a provider that is being removed")?;
-    tell(&mut tx, ctx, &ended).await?;
+    tell(&mut tx, &ctx.clock, &ended).await?;
     tx.commit().await?;
     Ok(ended.len())
 }
 
 /// Ends the tasks of `ended` and raises the events. Most have ended in the same way, and are told together.
-async fn tell(conn: &mut PgConnection, ctx: &SmartState, ended: &[Ended]) -> anyhow::Result<()> {
+pub(crate) async fn tell(conn: &mut PgConnection, clock: &Clock, ended: &[Ended]) -> anyhow::Result<()> {
     let alike = |a: &Ended, b: &Ended| a.outcome == b.outcome && a.message == b.message && a.reason_code == b.reason_code && a.advice == b.advice;
     for group in ended.chunk_by(alike) {
         let status = TaskStatus::parse(&group[0].outcome).unwrap_or(TaskStatus::Error);
         let tasks: Vec<TaskId> = group.iter().filter_map(|scan| scan.task).collect();
-        task::finish_many(conn, &ctx.clock, &tasks, status, &group[0].message, &group[0].reason_code, &group[0].advice).await?;
+        task::finish_many(conn, clock, &tasks, status, &group[0].message, &group[0].reason_code, &group[0].advice).await?;
     }
     let raised = |scan: &Ended| {
         Some(Job::RaiseEvent(RaisedEvent {

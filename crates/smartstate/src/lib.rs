@@ -23,6 +23,7 @@ mod report;
 mod request;
 mod save;
 mod scan;
+mod sharing;
 mod surroundings;
 mod trouble;
 mod vigil;
@@ -31,6 +32,7 @@ mod work;
 
 pub use closing::end_scans;
 pub use request::{Accepted, Requested, request, retry};
+pub use sharing::{Shared, share_results};
 pub use settings::{ContentSettings, Feed, Settings};
 pub use work::{run, work};
 

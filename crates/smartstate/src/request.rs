@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use std::collections::{HashMap, HashSet};
 
 use crate::reason::Reason;
-use crate::reference;
+use crate::{reference, sharing};
 
 /// What became of one image of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,21 +40,35 @@ struct Image {
     name: String,
     pulled_from: String,
     title: String,
+    shares_results: bool,
+}
+
+/// Of what there is one open scan at most: a digest, at the provider alone when that does not share its results.
+type Subject<'a> = (&'a str, Option<i64>);
+
+fn subject(digest: &str, provider: ProviderId, shares_results: bool) -> Subject<'_> {
+    (digest, (!shares_results).then_some(provider.0))
 }
 
 impl Image {
     fn reference(&self) -> String {
         reference::all(&self.registry, &self.name, &self.pulled_from, &self.digest).swap_remove(0)
     }
+
+    fn subject(&self) -> Subject<'_> {
+        subject(&self.digest, self.provider, self.shares_results)
+    }
 }
 
-/// Asks for an analysis of each image: one scan per digest, whatever it is called and wherever it runs.
+/// Asks for an analysis of each image: one scan per digest among the providers that share results, whatever it is called and wherever it runs, and one
+/// per digest and provider elsewhere.
 ///
-/// A digest with an open scan gets that scan. Images of a provider that is being removed count as gone. Scans, tasks and jobs are made in the caller's transaction, in a fixed number of statements.
+/// What has an open scan gets that scan. Images of a provider that is being removed count as gone. Scans, tasks and jobs are made in the caller's transaction, in a fixed number of statements.
 ///
 /// # Errors
 /// The database.
 pub async fn request(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[ImageId]) -> anyhow::Result<Accepted> {
+    sharing::hold(conn).await?;
     let images = find_images(conn, images).await?;
     if images.is_empty() {
         return Ok(Accepted::default());
@@ -149,7 +163,8 @@ async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result
         Image,
         r#"SELECT container_images.id AS "id: ImageId", container_images.provider_id AS "provider: ProviderId", digest,
                   image_registries.name AS registry, container_images.name, pulled_from,
-                  image_registries.name || '/' || container_images.name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "title!"
+                  image_registries.name || '/' || container_images.name || CASE WHEN tag = '' THEN '' ELSE ':' || tag END AS "title!",
+                  shares_results
            FROM container_images
            JOIN image_registries ON image_registries.id = registry_id
            JOIN providers ON providers.id = container_images.provider_id
@@ -165,19 +180,21 @@ async fn find_images(conn: &mut PgConnection, ids: &[ImageId]) -> anyhow::Result
     Ok(images)
 }
 
-/// The scans that were made, with their images. Digests with an open scan are left out.
+/// The scans that were made, with their images. What has an open scan is left out.
 async fn insert_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[Image], bulk: bool) -> anyhow::Result<Vec<(ScanId, ImageId)>> {
     let mut seen = HashSet::new();
-    let first: Vec<&Image> = images.iter().filter(|image| seen.insert(image.digest.as_str())).collect();
+    let first: Vec<&Image> = images.iter().filter(|image| seen.insert(image.subject())).collect();
     let column = |of: fn(&Image) -> String| first.iter().map(|image| of(image)).collect::<Vec<String>>();
     let (digests, references) = (column(|i| i.digest.clone()), column(Image::reference));
     let ids: Vec<i64> = first.iter().map(|image| image.id.0).collect();
     let providers: Vec<i64> = first.iter().map(|image| image.provider.0).collect();
+    let share: Vec<bool> = first.iter().map(|image| image.shares_results).collect();
     let rows = sqlx::query!(
-        r#"INSERT INTO scans (digest, image_id, provider_id, userid, reference, state, requested_at, bulk)
-           SELECT new.digest, new.image_id, new.provider_id, $5, new.reference, 'waiting', $6, $7
-           FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS new (digest, image_id, provider_id, reference)
-           ON CONFLICT (digest) WHERE state <> 'finished' DO NOTHING
+        r#"INSERT INTO scans (digest, image_id, provider_id, userid, reference, state, requested_at, bulk, shares_results)
+           SELECT new.digest, new.image_id, new.provider_id, $5, new.reference, 'waiting', $6, $7, new.shares_results
+           FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::text[], $8::boolean[])
+             AS new (digest, image_id, provider_id, reference, shares_results)
+           ON CONFLICT DO NOTHING
            RETURNING id AS "id: ScanId", image_id AS "image!: ImageId""#,
         &digests,
         &ids,
@@ -185,7 +202,8 @@ async fn insert_scans(conn: &mut PgConnection, clock: &Clock, userid: &str, imag
         &references,
         userid,
         clock.now(),
-        bulk
+        bulk,
+        &share
     )
     .fetch_all(conn)
     .await
@@ -239,34 +257,45 @@ async fn join_tasks(conn: &mut PgConnection, scans: &[(ScanId, ImageId)], tasks:
 /// Open scans whose tasks a person removed get new ones, so that whoever asks has one to follow.
 async fn adopt(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[Image]) -> anyhow::Result<()> {
     let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
-    let left =
-        sqlx::query!(r#"SELECT id AS "id: ScanId", digest FROM scans WHERE digest = ANY($1) AND state <> 'finished' AND task_id IS NULL FOR UPDATE"#, &digests)
-            .fetch_all(&mut *conn)
-            .await?;
-    let left: Vec<(ScanId, &Image)> = left.iter().filter_map(|scan| Some((scan.id, images.iter().find(|image| image.digest == scan.digest)?))).collect();
+    let left = sqlx::query!(
+        r#"SELECT id AS "id: ScanId", digest, provider_id AS "provider!: ProviderId", shares_results
+           FROM scans
+           WHERE digest = ANY($1)
+             AND state <> 'finished'
+             AND task_id IS NULL
+           FOR UPDATE"#,
+        &digests
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let by_subject: HashMap<Subject<'_>, &Image> = images.iter().rev().map(|image| (image.subject(), image)).collect();
+    let image = |digest, provider, shares| by_subject.get(&subject(digest, provider, shares)).copied();
+    let left: Vec<(ScanId, &Image)> =
+        left.iter().filter_map(|scan| Some((scan.id, image(&scan.digest, scan.provider, scan.shares_results)?))).collect();
     let tasks: Vec<NewTask> = left.iter().map(|(_, image)| new_task(image, userid, None)).collect();
     let tasks = task::create_many(conn, clock, &tasks).await?;
     join_tasks(conn, &left.iter().map(|(scan, image)| (*scan, image.id)).collect::<Vec<_>>(), &tasks).await
 }
 
-/// For each image the newest scan of its digest: that made now, the open one, or (when it ended this moment) the last.
+/// For each image its newest scan: that made now, the open one, or (when it ended this moment) the last.
 async fn results(conn: &mut PgConnection, images: &[Image], new: &[(ScanId, ImageId)]) -> anyhow::Result<Vec<Requested>> {
-    let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
+    let ids: Vec<i64> = images.iter().map(|image| image.id.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT DISTINCT ON (digest) digest, id AS "id: ScanId", task_id AS "task: TaskId"
-           FROM scans
-           WHERE digest = ANY($1)
-           ORDER BY digest, id DESC"#,
-        &digests
+        r#"SELECT DISTINCT ON (image_scans.image_id) image_scans.image_id AS "image!", scans.id AS "id: ScanId", task_id AS "task: TaskId"
+           FROM image_scans
+           JOIN scans ON scans.id = scan_id
+           WHERE image_scans.image_id = ANY($1)
+           ORDER BY image_scans.image_id, scans.id DESC"#,
+        &ids
     )
     .fetch_all(conn)
     .await?;
-    let by_digest: HashMap<&str, (ScanId, Option<TaskId>)> = rows.iter().map(|row| (row.digest.as_str(), (row.id, row.task))).collect();
+    let by_image: HashMap<i64, (ScanId, Option<TaskId>)> = rows.iter().map(|row| (row.image, (row.id, row.task))).collect();
     let made: HashSet<i64> = new.iter().map(|(_, image)| image.0).collect();
     Ok(images
         .iter()
         .filter_map(|image| {
-            let (scan, task) = *by_digest.get(image.digest.as_str())?;
+            let (scan, task) = *by_image.get(&image.id.0)?;
             Some(Requested { image: image.id, scan, task, existing: !made.contains(&image.id.0) })
         })
         .collect())

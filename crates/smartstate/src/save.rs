@@ -6,6 +6,7 @@ use crate::{SmartState, deadline};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use inventory::findings;
 use scap::report::{Definitions, InspectionReport, Layer, LayerReport, Outcome, RuleResult};
 use serde_json::{Value, json};
 use scap::tally::Tally;
@@ -59,7 +60,10 @@ pub(crate) async fn save(
     for artifact in artifacts {
         save_artifact(&mut tx, scan, artifact).await?;
     }
+    findings::lock(&mut tx).await?;
     save_inspection(&mut tx, scan, report, verdict, ctx.clock.now()).await.context("saving the inspection")?;
+    let images = findings::images_of_digest(&mut tx, &scan.digest).await?;
+    findings::renew(&mut tx, &images).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -287,9 +291,10 @@ async fn save_inspection(conn: &mut PgConnection, scan: &Scan, report: &Inspecti
     let failed = verdict.failed;
     sqlx::query!(
         "INSERT INTO inspections (digest, scan_id, inspected_at, os_id, os_version, os_name, architecture, media_type, compressed_size_bytes,
-           unpacked_size_bytes, config, package_database, package_count, failed_critical, failed_high, failed_medium, failed_low, failed_unknown, fully_checked)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-         ON CONFLICT (digest) DO UPDATE SET
+           unpacked_size_bytes, config, package_database, package_count, failed_critical, failed_high, failed_medium, failed_low, failed_unknown, fully_checked,
+           provider_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         ON CONFLICT (digest, provider_id) DO UPDATE SET
            scan_id = EXCLUDED.scan_id, inspected_at = EXCLUDED.inspected_at, os_id = EXCLUDED.os_id, os_version = EXCLUDED.os_version,
            os_name = EXCLUDED.os_name, architecture = EXCLUDED.architecture, media_type = EXCLUDED.media_type,
            compressed_size_bytes = EXCLUDED.compressed_size_bytes, unpacked_size_bytes = EXCLUDED.unpacked_size_bytes, config = EXCLUDED.config,
@@ -314,7 +319,8 @@ async fn save_inspection(conn: &mut PgConnection, scan: &Scan, report: &Inspecti
         failed.medium,
         failed.low,
         failed.unknown,
-        verdict.fully_checked
+        verdict.fully_checked,
+        scan.provider.0
     )
     .execute(conn)
     .await?;

@@ -1,6 +1,7 @@
 //! Pods with their containers, and through these the images.
 
 use super::{document, images};
+use crate::findings;
 use crate::rows::{Container, Pod};
 use chrono::{DateTime, Utc};
 use model::ids::{ImageId, ProviderId};
@@ -16,6 +17,7 @@ pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
     if rows.is_empty() {
         return Ok(Vec::new());
     }
+    findings::hold(conn).await?;
     let changed = save_pods(conn, now, provider, &rows).await?;
     let ids: Vec<i64> = changed.values().copied().collect();
     let used_before = images::used_by(conn, &ids).await?;
@@ -25,6 +27,7 @@ pub(crate) async fn pods(conn: &mut PgConnection, now: DateTime<Utc>, provider: 
         .flat_map(|(pod, pod_id)| pod.containers.iter().map(move |container| ContainerRow { pod_id, gone: pod.gone, container }))
         .collect();
     let new = images::save(conn, now, provider, containers.iter().filter_map(|row| row.container.image.as_ref())).await?;
+    findings::renew(conn, &new).await?;
     save_containers(conn, now, provider, &containers).await?;
     // A pod that was gone before it was ever seen leaves an image that nobody uses.
     let mut candidates = used_before;

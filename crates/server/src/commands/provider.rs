@@ -21,6 +21,7 @@ pub async fn run(pool: &PgPool, settings: &Settings, command: ProviderCommand) -
     match command {
         ProviderCommand::Add(new) => add(pool, settings, new).await,
         ProviderCommand::List => list(pool).await,
+        ProviderCommand::Set { name, share_results } => set(pool, &name, share_results).await,
         ProviderCommand::Refresh { name, wait } => refresh(pool, &name, wait).await,
         ProviderCommand::Delete { name } => delete(pool, &name).await,
     }
@@ -35,24 +36,46 @@ async fn add(pool: &PgPool, settings: &Settings, new: AddProvider) -> anyhow::Re
         eprintln!("warning: {warning}");
     }
     let sealer = key::load_or_make(&settings.secrets.key_file)?;
-    let (id, task) = save(pool, &sealer, NewProvider { name: new.name.clone(), kind, connection }, new.replace).await?;
+    let (id, task) = save(pool, &sealer, NewProvider { name: new.name.clone(), kind, connection }, new.replace, new.share_results).await?;
     println!("Provider {} (number {id}, {}) is saved; task {task} refreshes it.", new.name, validated.versions);
     Ok(())
 }
 
-async fn save(pool: &PgPool, sealer: &Sealer, new: NewProvider, replace: bool) -> anyhow::Result<(ProviderId, TaskId)> {
+async fn save(pool: &PgPool, sealer: &Sealer, new: NewProvider, replace: bool, share_results: Option<bool>) -> anyhow::Result<(ProviderId, TaskId)> {
     let clock = Clock::default();
     let mut tx = pool.begin().await?;
     let old = if replace { provider::find_by_name(&mut tx, &new.name).await? } else { None };
     let saved = match old {
-        None => provider::create(&mut tx, &clock, sealer, USERID, &new).await?,
+        None => {
+            let (id, task) = provider::create(&mut tx, &clock, sealer, USERID, &new).await?;
+            share(&mut tx, &clock, id, share_results).await?;
+            (id, task)
+        }
         Some(id) => {
+            share(&mut tx, &clock, id, share_results).await?;
             provider::update(&mut tx, &clock, sealer, id, &new.name, new.kind, Some(&new.connection)).await?;
             (id, provider::request_refresh(&mut tx, &clock, USERID, id).await?)
         }
     };
     tx.commit().await?;
     Ok(saved)
+}
+
+async fn share(conn: &mut PgConnection, clock: &Clock, id: ProviderId, share_results: Option<bool>) -> anyhow::Result<()> {
+    if let Some(shares) = share_results {
+        smartstate::share_results(conn, clock, id, shares).await?;
+    }
+    Ok(())
+}
+
+async fn set(pool: &PgPool, name: &str, share_results: bool) -> anyhow::Result<()> {
+    let mut tx = pool.begin().await?;
+    let id = find(&mut tx, name).await?;
+    let changed = smartstate::share_results(&mut tx, &Clock::default(), id, share_results).await?.unwrap_or_default();
+    tx.commit().await?;
+    let what = if share_results { "at other providers, too" } else { "for its own images alone" };
+    println!("What is found on {name} counts {what}; {} images changed, {} of them not analysed any more.", changed.images, changed.lost);
+    Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -66,13 +89,17 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 async fn list(pool: &PgPool) -> anyhow::Result<()> {
     let rows = sqlx::query!(
-        r#"SELECT name, kind, CASE WHEN removing_at IS NOT NULL THEN 'removing' WHEN paused_at IS NOT NULL THEN 'paused' ELSE status END AS "status!", endpoint, refreshed_at FROM providers ORDER BY name"#
+        r#"SELECT name, kind, CASE WHEN removing_at IS NOT NULL THEN 'removing' WHEN paused_at IS NOT NULL THEN 'paused' ELSE status END AS "status!", endpoint, refreshed_at,
+                  shares_results
+           FROM providers
+           ORDER BY name"#
     )
     .fetch_all(pool)
     .await?;
     for row in rows {
         let refreshed = row.refreshed_at.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-        println!("{}\t{}\t{}\t{}\t{refreshed}", row.name, row.kind, row.status, row.endpoint);
+        let results = if row.shares_results { "shared" } else { "apart" };
+        println!("{}\t{}\t{}\t{}\t{refreshed}\t{results}", row.name, row.kind, row.status, row.endpoint);
     }
     Ok(())
 }

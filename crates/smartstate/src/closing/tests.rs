@@ -100,8 +100,8 @@ async fn findings_outlive_the_provider_that_they_were_made_at(pool: PgPool) {
     request(&mut conn, &ctx.clock, "admin", &images).await.unwrap();
     sqlx::query("UPDATE scans SET state = 'finished', outcome = 'ok'").execute(&mut *conn).await.unwrap();
     sqlx::query(
-        "INSERT INTO inspections (digest, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database, package_count, fully_checked)
-         SELECT digest, id, requested_at, 1, 1, '{}', '{}', 0, TRUE FROM scans",
+        "INSERT INTO inspections (digest, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database, package_count, fully_checked, provider_id)
+         SELECT digest, id, requested_at, 1, 1, '{}', '{}', 0, TRUE, provider_id FROM scans",
     )
     .execute(&mut *conn)
     .await
@@ -111,9 +111,11 @@ async fn findings_outlive_the_provider_that_they_were_made_at(pool: PgPool) {
     assert_eq!(count("providers").await, 1, "nobody asked for its removal");
 
     removal::request(&mut conn, &ctx.clock, provider).await.unwrap();
+    let asked_at = removal::asked_at(&mut conn, provider).await.unwrap().unwrap();
+    end_scans(&ctx, provider, asked_at).await.unwrap();
     removal::finish(&pool, provider).await.unwrap();
     assert_eq!((count("providers").await, count("container_images").await), (0, 0));
-    assert_eq!(count("inspections JOIN scans ON scans.id = scan_id WHERE scans.provider_id IS NULL AND image_id IS NULL").await, 1);
+    assert_eq!(count("inspections JOIN scans ON scans.id = scan_id WHERE scans.provider_id IS NULL AND image_id IS NULL AND provider_name = 'lab'").await, 1);
     removal::finish(&pool, provider).await.unwrap();
     assert!(!removal::request(&mut conn, &ctx.clock, provider).await.unwrap());
 }

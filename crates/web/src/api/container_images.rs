@@ -21,7 +21,7 @@ use std::collections::HashMap;
 pub(crate) const IMAGES: Collection = Collection {
     name: "container_images",
     from: "FROM container_images i JOIN image_registries r ON r.id = i.registry_id JOIN providers p ON p.id = i.provider_id \
-           LEFT JOIN inspections n ON n.digest = i.digest",
+           LEFT JOIN inspections n ON n.id = i.inspection_id LEFT JOIN providers v ON v.id = n.provider_id",
     base: "i.archived_at IS NULL",
     lifted_by: &["archived", "deleted_on"],
     id: "i.id",
@@ -40,6 +40,8 @@ pub(crate) const IMAGES: Collection = Collection {
         Attribute::plain("archived", "i.archived_at IS NOT NULL", Kind::Boolean),
         Attribute::plain("deleted_on", "i.archived_at", Kind::Time),
         Attribute::plain("last_sync_on", "n.inspected_at", Kind::Time),
+        Attribute::plain("inspected_on", "COALESCE(v.name, n.provider_name)", Kind::Text),
+        Attribute::plain("inspected_on_ems_id", "n.provider_id::TEXT", Kind::Text),
         Attribute::plain("architecture", "n.architecture", Kind::Text),
         Attribute::plain("os_distribution", "n.os_id", Kind::Text),
         Attribute::plain("size", "n.compressed_size_bytes", Kind::Integer),
@@ -50,13 +52,15 @@ pub(crate) const IMAGES: Collection = Collection {
         Attribute::plain("failed_medium", "n.failed_medium", Kind::Integer),
         Attribute::plain("failed_low", "n.failed_low", Kind::Integer),
         Attribute::plain("failed_unknown", "n.failed_unknown", Kind::Integer),
-        Attribute::extra("openscap_failed_rules_summary", "WHERE n.digest IS NOT NULL", Kind::One(FAILED)),
+        Attribute::extra("openscap_failed_rules_summary", "WHERE n.id IS NOT NULL", Kind::One(FAILED)),
         Attribute::extra("operating_system", "WHERE n.os_id <> ''", Kind::One(OPERATING_SYSTEM)),
         Attribute::extra("ext_management_system", "", Kind::One(PROVIDER)),
         Attribute::extra("container_image_registry", "", Kind::One(REGISTRY)),
         Attribute::extra(
             "last_scan_result",
-            "FROM scans s WHERE s.digest = i.digest AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1",
+            "FROM image_scans x JOIN scans s ON s.id = x.scan_id LEFT JOIN providers q ON q.id = s.provider_id \
+             LEFT JOIN inspections m ON m.scan_id = s.id \
+             WHERE x.image_id = i.id AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1",
             Kind::One(SCAN_RESULT),
         ),
         Attribute::heavy(

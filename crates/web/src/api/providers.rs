@@ -38,6 +38,7 @@ pub(crate) const PROVIDERS: Collection = Collection {
         Attribute::plain("openshift_version", "p.openshift_version", Kind::Text),
         Attribute::plain("authentication_status", "CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END", Kind::Text),
         Attribute::plain("authentication_message", "p.status_message", Kind::Text),
+        Attribute::plain("shares_results", "p.shares_results", Kind::Boolean),
         Attribute::plain("last_refresh_date", "p.refreshed_at", Kind::Time),
         Attribute::plain("last_refresh_error", "p.refresh_error", Kind::Text),
         Attribute::plain("last_inventory_date", "p.seen_at", Kind::Time),
@@ -49,7 +50,7 @@ pub(crate) const PROVIDERS: Collection = Collection {
         Attribute::plain("updated_on", "p.updated_at", Kind::Time),
         Attribute::extra("counts", "", Kind::One(COUNTS)),
     ],
-    actions: &["refresh", "pause", "resume", "delete"],
+    actions: &["refresh", "edit", "pause", "resume", "delete"],
     collection_actions: &["create", "refresh"],
 };
 
@@ -93,7 +94,7 @@ pub(super) async fn act_on_many(
     Ok(Json(json!({ "results": results })))
 }
 
-/// `POST /api/providers/{id}` with the action `refresh`, `pause`, `resume` or `delete`.
+/// `POST /api/providers/{id}` with the action `refresh`, `edit` (`"resource": {"shares_results": …}`), `pause`, `resume` or `delete`.
 pub(super) async fn act_on_one(
     state: axum::extract::State<State>,
     caller: Caller,
@@ -102,10 +103,11 @@ pub(super) async fn act_on_one(
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let request = body::read(&bytes)?;
-    let action = body::expect_action(&request, &["refresh", "pause", "resume", "delete"])?;
+    let action = body::expect_action(&request, &["refresh", "edit", "pause", "resume", "delete"])?;
     let id = body::id(&id, &PROVIDERS)?;
     match action {
         "refresh" => Ok(Json(refresh(&state, &caller, &host(&headers), &[id]).await?.remove(0))),
+        "edit" => Ok(Json(edit(&state, &caller, &host(&headers), id, &request).await?)),
         "pause" | "resume" => pause(&state, &caller, &host(&headers), id, action == "pause").await.map(Json),
         _ => {
             caller.must(Permission::ManageProviders)?;
@@ -137,6 +139,31 @@ async fn pause(state: &State, caller: &Caller, host: &str, id: i64, pauses: bool
     };
     tx.commit().await?;
     Ok(json!({ "success": true, "message": message, "href": format!("{host}{}", PROVIDERS.path(&id.to_string())) }))
+}
+
+/// Changes whether the provider's results count elsewhere; gives the provider as it is shown.
+async fn edit(state: &State, caller: &Caller, host: &str, id: i64, request: &Value) -> Result<Value, ApiError> {
+    caller.must(Permission::ManageProviders)?;
+    let resource = request.get("resource").unwrap_or(request);
+    let known = |name: &str| matches!(name, "action" | "id" | "href" | "shares_results");
+    if let Some(name) = resource.as_object().and_then(|fields| fields.keys().find(|name| !known(name.as_str()))) {
+        return Err(ApiError::BadRequest(format!("{name:?} of a provider cannot be edited; \"shares_results\" can")));
+    }
+    let shares = shares_results(resource)?.ok_or_else(|| ApiError::BadRequest("\"resource\" changes nothing: give \"shares_results\"".into()))?;
+    let mut tx = state.pool.begin().await?;
+    smartstate::share_results(&mut tx, &state.clock, ProviderId(id), shares).await?.ok_or_else(|| ApiError::NotFound(PROVIDERS.missing(id)))?;
+    let shown = PROVIDERS.show(&mut tx, host, id, &[]).await?;
+    tx.commit().await?;
+    Ok(shown)
+}
+
+/// Whether the results of `resource` count elsewhere; `None` when it does not say.
+fn shares_results(resource: &Value) -> Result<Option<bool>, ApiError> {
+    match &resource["shares_results"] {
+        Value::Null => Ok(None),
+        Value::Bool(shares) => Ok(Some(*shares)),
+        other => Err(ApiError::BadRequest(format!("\"shares_results\" must be true or false, not {other}"))),
+    }
 }
 
 async fn must_exist(state: &State, id: i64) -> Result<String, ApiError> {
@@ -190,16 +217,19 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
     }
     let mut new = Vec::with_capacity(wanted.len());
     for resource in wanted {
-        new.push(new_provider(resource).await?);
+        new.push((new_provider(resource).await?, shares_results(resource)?));
     }
     let mut tx = state.pool.begin().await?;
     let mut created = Vec::with_capacity(new.len());
-    for new in &new {
+    for (new, shares) in &new {
         let (id, _) = provider::create(&mut tx, &state.clock, &state.sealer, &caller.user.userid, new).await.map_err(|error| match error {
             SaveError::Name(text) => ApiError::BadRequest(text),
             SaveError::NotFound => ApiError::NotFound(error.to_string()),
             SaveError::Internal(error) => error.into(),
         })?;
+        if let Some(shares) = shares {
+            smartstate::share_results(&mut tx, &state.clock, id, *shares).await?;
+        }
         created.push(PROVIDERS.show(&mut tx, host, id.0, &[]).await?);
     }
     tx.commit().await?;

@@ -1,6 +1,6 @@
 //! OpenSCAP results of an image: every rule with its result, and the standard HTML report in a sandboxed frame.
 
-use super::images::show_one::{Head, LayerEnd, blocked, layer_word, layers};
+use super::images::show_one::{Head, LayerEnd, Place, blocked, layer_word, layers};
 use crate::error::{Error, Result};
 use crate::extract::Path;
 use crate::list::{List, Spec};
@@ -12,7 +12,6 @@ use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
-use chrono::{DateTime, Utc};
 use scap::report::Identifier;
 use sqlx::PgConnection;
 use url::form_urlencoded;
@@ -62,8 +61,9 @@ struct ListPage {
     count: String,
     layers: Vec<LayerEnd>,
     scan: Option<i64>,
-    /// When that scan was, if it is not the newest.
-    of_past: Option<DateTime<Utc>>,
+    /// Where and when that scan was, and whether other results count now.
+    place: Option<Place>,
+    past: bool,
     blocked: Option<String>,
 }
 
@@ -78,33 +78,26 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
     let rows = read(&mut conn, &mut list, scan.unwrap_or(-1)).await?;
     let count = count(&mut conn, &list, scan.unwrap_or(-1)).await?;
     let layers = layers(&mut conn, scan.unwrap_or(-1)).await?;
-    let of_past = past(&mut conn, &head, scan).await?;
+    let place = Place::find(&mut conn, scan).await?;
+    let past = scan != head.scan_id;
     let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
-        .page("images", title("results", &head, of_past, scan))
+        .page("images", title("results", &head, place.as_ref().filter(|_| past), scan))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .live("inspections");
-    respond(&visit, &ListPage { page, head, tab: "openscap", list, rows, count: show::bounded(count), layers, scan, of_past, blocked })
-}
-
-/// When `scan` was, if its results are not those that count now.
-async fn past(conn: &mut PgConnection, head: &Head, scan: Option<i64>) -> Result<Option<DateTime<Utc>>> {
-    if scan.is_none() || scan == head.scan_id {
-        return Ok(None);
-    }
-    Ok(sqlx::query_scalar!(r#"SELECT COALESCE(finished_at, requested_at) AS "at!" FROM scans WHERE id = $1"#, scan).fetch_optional(conn).await?)
+    respond(&visit, &ListPage { page, head, tab: "openscap", list, rows, count: show::bounded(count), layers, scan, place, past, blocked })
 }
 
 /// The title of a page of results; an earlier scan is named with its day.
-fn title(what: &str, head: &Head, of_past: Option<DateTime<Utc>>, scan: Option<i64>) -> String {
-    let when = of_past.map(|at| format!(", scan {} of {}", scan.unwrap_or_default(), at.format("%Y-%m-%d"))).unwrap_or_default();
+fn title(what: &str, head: &Head, of_past: Option<&Place>, scan: Option<i64>) -> String {
+    let when = of_past.map(|place| format!(", scan {} of {}", scan.unwrap_or_default(), place.at.format("%Y-%m-%d"))).unwrap_or_default();
     format!("OpenSCAP {what} of {}{when}", head.title())
 }
 
-/// `scan`, when it belongs to the image's digest.
+/// `scan`, when it is one of the image's: one that does not count for its provider is not.
 pub(super) async fn of_image(conn: &mut PgConnection, head: &Head, scan: i64) -> Result<i64> {
-    sqlx::query_scalar!("SELECT id FROM scans WHERE id = $1 AND digest = $2", scan, head.digest)
+    sqlx::query_scalar!(r#"SELECT scan_id AS "scan!" FROM image_scans WHERE scan_id = $1 AND image_id = $2"#, scan, head.id)
         .fetch_optional(conn)
         .await?
         .ok_or(Error::NotFound("This analysis"))
@@ -158,6 +151,7 @@ struct ReportPage {
     layer: LayerEnd,
     layers: Vec<LayerEnd>,
     scan: i64,
+    place: Option<Place>,
     /// `?scan=…` for an earlier scan, else empty.
     which: String,
 }
@@ -170,15 +164,16 @@ async fn report(visit: Visit, extract::State(state): extract::State<State>, Path
         Some(scan) => of_image(&mut conn, &head, scan.parse().unwrap_or(-1)).await?,
         None => head.scan_id.ok_or(Error::NotFound("A report of this image"))?,
     };
-    let of_past = past(&mut conn, &head, Some(scan)).await?;
-    let which = if of_past.is_some() { format!("?scan={scan}") } else { String::new() };
+    let place = Place::find(&mut conn, Some(scan)).await?;
+    let past = head.scan_id != Some(scan);
+    let which = if past { format!("?scan={scan}") } else { String::new() };
     let mut layers = layers(&mut conn, scan).await?;
-    let place = layers.iter().position(|end| end.layer == layer).ok_or(Error::NotFound("This report"))?;
-    let layer = layers.remove(place);
+    let index = layers.iter().position(|end| end.layer == layer).ok_or(Error::NotFound("This report"))?;
+    let layer = layers.remove(index);
     let page = visit
-        .page("images", title("HTML report", &head, of_past, Some(scan)))
+        .page("images", title("HTML report", &head, place.as_ref().filter(|_| past), Some(scan)))
         .crumb("Container Images", "/images")
         .crumb(head.title(), format!("/images/{id}"))
         .crumb("OpenSCAP Results", format!("/images/{id}/openscap{which}"));
-    respond(&visit, &ReportPage { page, head, tab: "openscap", layer, layers, scan, which })
+    respond(&visit, &ReportPage { page, head, tab: "openscap", layer, layers, scan, place, which })
 }

@@ -100,13 +100,13 @@ async fn overview(visit: Visit, extract::State(state): extract::State<State>) ->
     let worst = sqlx::query_as!(
         Worst,
         "SELECT i.id, i.name, i.tag, i.digest, n.failed_critical AS critical, n.failed_high AS high, n.failed_medium AS medium
-         FROM (SELECT id, name, tag, digest, found_rank
+         FROM (SELECT id, name, tag, digest, found_rank, inspection_id
                FROM container_images
                WHERE archived_at IS NULL
                  AND found_rank >= 1::BIGINT << 36
                ORDER BY found_rank DESC, id DESC
                LIMIT 6) i
-         JOIN inspections n USING (digest)
+         JOIN inspections n ON n.id = i.inspection_id
          ORDER BY i.found_rank DESC, i.id DESC"
     )
     .fetch_all(&mut *conn)

@@ -1,6 +1,6 @@
 //! The packages inside an image.
 
-use super::images::show_one::{Head, blocked};
+use super::images::show_one::{Head, Place, blocked};
 use crate::error::Result;
 use crate::extract::Path;
 use crate::list::{List, Spec};
@@ -44,6 +44,7 @@ struct ListPage {
     count: String,
     /// Why the package database could not be read; empty when it could.
     unreadable: String,
+    place: Option<Place>,
     blocked: Option<String>,
 }
 
@@ -54,8 +55,9 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
     let scan = head.scan_id.unwrap_or(-1);
     let rows = read(&mut conn, &mut list, scan).await?;
     let count = count(&mut conn, &list, scan).await?;
-    let unreadable =
-        sqlx::query_scalar!("SELECT package_database ->> 'reason' FROM inspections WHERE digest = $1", head.digest).fetch_optional(&mut *conn).await?;
+    let unreadable = sqlx::query_scalar!("SELECT package_database ->> 'reason' FROM inspections WHERE id = $1", head.inspection_id);
+    let unreadable = unreadable.fetch_optional(&mut *conn).await?;
+    let place = Place::find(&mut conn, head.scan_id).await?;
     let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
         .page("images", format!("Packages of {}", head.title()))
@@ -64,7 +66,7 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
         .live("inspections");
     respond(
         &visit,
-        &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), blocked },
+        &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), place, blocked },
     )
 }
 

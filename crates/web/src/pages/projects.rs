@@ -121,8 +121,8 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
                   (SELECT COUNT(*) FROM pods WHERE project_id = p.id AND archived_at IS NULL) AS "pods!",
                   (SELECT COUNT(*) FROM containers c JOIN pods o ON o.id = c.pod_id WHERE o.project_id = p.id AND o.archived_at IS NULL AND c.archived_at IS NULL) AS "containers!",
                   (SELECT COUNT(*) FROM used) AS "images!",
-                  (SELECT COUNT(*) FROM used JOIN container_images i ON i.id = image_id JOIN inspections USING (digest)) AS "images_inspected!",
-                  (SELECT COUNT(*) FROM used JOIN container_images i ON i.id = image_id JOIN inspections USING (digest) WHERE failed_critical + failed_high > 0) AS "images_failing!"
+                  (SELECT COUNT(*) FROM used JOIN container_images i ON i.id = image_id WHERE found_rank >= 0) AS "images_inspected!",
+                  (SELECT COUNT(*) FROM used JOIN container_images i ON i.id = image_id WHERE found_rank >= 1::BIGINT << 36) AS "images_failing!"
            FROM projects p JOIN providers v ON v.id = p.provider_id
            WHERE p.id = $1"#,
         id
@@ -130,6 +130,6 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     .fetch_optional(&mut *conn)
     .await?
     .ok_or(Error::NotFound("This project"))?;
-    let page = visit.page("projects", &project.name).crumb("Projects", "/projects").live("pods inspections");
+    let page = visit.page("projects", &project.name).crumb("Projects", "/projects").live("pods container_images");
     respond(&visit, &ShowPage { page, project })
 }

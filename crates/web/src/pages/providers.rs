@@ -30,6 +30,8 @@ pub fn routes() -> Router<State> {
         .route("/providers/{id}/validate", post(validate))
         .route("/providers/{id}/pause", post(pause))
         .route("/providers/{id}/resume", post(resume))
+        .route("/providers/{id}/results/share", post(share))
+        .route("/providers/{id}/results/keep-apart", post(keep_apart))
         .route("/providers/{id}/delete", get(confirm_delete).post(delete))
 }
 
@@ -60,6 +62,7 @@ struct Row {
     status: String,
     status_message: String,
     refreshed_at: Option<DateTime<Utc>>,
+    shares_results: bool,
     nodes: i64,
     pods: i64,
     images: i64,
@@ -100,7 +103,7 @@ async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec<Row>> {
            WHERE ($4::TEXT IS NULL OR p.name ILIKE $4 OR p.endpoint ILIKE $4)
              AND ($5::TEXT IS NULL OR p.kind = $5)
              AND ($6::TEXT IS NULL OR p.removing_at IS NULL AND CASE WHEN p.paused_at IS NULL THEN p.status ELSE 'paused' END = $6)"#,
-        r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END AS "status!", p.status_message, p.refreshed_at,
+        r#"p.name, p.kind, p.endpoint, CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END AS "status!", p.status_message, p.refreshed_at, p.shares_results,
            (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
            (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
            (SELECT COUNT(*) FROM (SELECT FROM container_images WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "images!"
@@ -144,6 +147,7 @@ struct Provider {
     refresh_error: String,
     seen_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    shares_results: bool,
     projects: i64,
     nodes: i64,
     pods: i64,
@@ -169,6 +173,10 @@ impl Provider {
             }
             _ => "not known yet".to_owned(),
         }
+    }
+
+    fn results_word(&self) -> &'static str {
+        if self.shares_results { "For the same images at other providers, too" } else { "For its own images alone" }
     }
 
     /// A refresh runs, or was cut off.
@@ -205,7 +213,7 @@ async fn get_provider(conn: &mut PgConnection, id: i64) -> Result<Provider> {
         Provider,
         r#"SELECT p.id, name, kind, endpoint, api_version, CASE WHEN removing_at IS NOT NULL THEN 'removing' WHEN paused_at IS NOT NULL THEN 'paused' ELSE status END AS "status!", status_message, checked_at, removing_at, paused_at, openshift_version,
                   refresh_started_at, refreshed_at, refresh_millis, refresh_error,
-                  seen_at, created_at,
+                  seen_at, created_at, shares_results,
                   (SELECT COUNT(*) FROM (SELECT FROM projects WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "projects!",
                   (SELECT COUNT(*) FROM (SELECT FROM nodes WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "nodes!",
                   (SELECT COUNT(*) FROM (SELECT FROM pods WHERE provider_id = p.id AND archived_at IS NULL LIMIT 10001) c) AS "pods!",
@@ -329,6 +337,34 @@ async fn resume(visit: Visit, extract::State(state): extract::State<State>, Path
     inventory::pause::resume(&mut tx, ProviderId(id)).await?;
     tx.commit().await?;
     Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} is resumed; it is watched again within seconds.", provider.name))))
+}
+
+async fn share(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    share_results(&visit, &state, id, true).await
+}
+
+async fn keep_apart(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
+    share_results(&visit, &state, id, false).await
+}
+
+/// The setting alone: the form saves only what it could connect with, and a provider that does not answer may be the one not to believe.
+async fn share_results(visit: &Visit, state: &State, id: i64, shares: bool) -> Result<Response> {
+    visit.must(Permission::ManageProviders)?;
+    let mut tx = state.pool.begin().await?;
+    let changed = smartstate::share_results(&mut tx, &state.clock, ProviderId(id), shares).await?.ok_or(Error::NotFound("This provider"))?;
+    let name = get_provider(&mut tx, id).await?.name;
+    tx.commit().await?;
+    let what = if shares { "count for the same images at other providers, too" } else { "count for its own images alone" };
+    let number = |count: usize| show::thousands(i64::try_from(count).unwrap_or(i64::MAX));
+    let images = |count: usize| if count == 1 { "1 image".to_owned() } else { format!("{} images", number(count)) };
+    let mut said = format!("What is found on {name} will {what}. {} changed", images(changed.images));
+    if changed.lost > 0 {
+        said += &format!(", {} of them not analysed any more", number(changed.lost));
+    }
+    if changed.asked_again > 0 {
+        said += &format!("; {} asked for again elsewhere", number(changed.asked_again));
+    }
+    Ok(redirect(&format!("/providers/{id}"), Flash::success(said + ".")))
 }
 
 #[derive(Template)]

@@ -45,9 +45,9 @@ struct ListPage {
 async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;
-    let scans = history(&mut conn, &head.digest, HISTORY).await?;
-    let of_digest = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM (SELECT FROM scans WHERE digest = $1 LIMIT 10001) AS counted"#, head.digest);
-    let count = show::bounded(of_digest.fetch_one(&mut *conn).await?);
+    let scans = history(&mut conn, head.id, HISTORY).await?;
+    let of_image = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM (SELECT FROM image_scans WHERE image_id = $1 LIMIT 10001) AS counted"#, head.id);
+    let count = show::bounded(of_image.fetch_one(&mut *conn).await?);
     let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit
         .page("images", format!("Scans of {}", head.title()))
@@ -68,8 +68,7 @@ struct Scan {
     userid: String,
     task_id: Option<i64>,
     reference: String,
-    /// `None`: it was removed.
-    provider: Option<String>,
+    provider: String,
     namespace: String,
     pod_name: String,
     node_name: String,
@@ -126,9 +125,9 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     let layers = layers(&mut conn, scan).await?;
     let scan = sqlx::query_as!(
         Scan,
-        r#"SELECT s.id, s.state, s.outcome, s.reason_code, s.message, s.advice, s.userid, s.task_id, s.reference, p.name AS "provider?", s.namespace, s.pod_name, s.node_name,
+        r#"SELECT s.id, s.state, s.outcome, s.reason_code, s.message, s.advice, s.userid, s.task_id, s.reference, COALESCE(p.name, n.provider_name, 'a removed provider') AS "provider!", s.namespace, s.pod_name, s.node_name,
                 s.attempt, s.requested_at, s.started_at, s.finished_at, s.timings, s.os_name, s.warnings, s.pod_log
-         FROM scans s LEFT JOIN providers p ON p.id = s.provider_id
+         FROM scans s LEFT JOIN providers p ON p.id = s.provider_id LEFT JOIN inspections n ON n.scan_id = s.id
          WHERE s.id = $1"#,
         scan
     )

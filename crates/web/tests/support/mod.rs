@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use model::ids::ServerId;
+use model::ids::{ImageId, ServerId};
 use model::{Clock, Sealer};
 use scraper::{Html, Selector};
 use sqlx::PgPool;
@@ -146,9 +146,19 @@ pub async fn inventory(pool: &PgPool) {
         "INSERT INTO tasks (parent_id, kind, name, state, status, message, reason_code, advice, userid, target_kind, target_id, target_name, created_at, updated_at) VALUES (1, 'image_scan', 'Analysis of shop/cart', 'finished', 'error', 'The registry refused the login.', 'access_denied', 'Check the pull secret.', 'admin', 'container_image', 1, 'shop/cart:1.2', NOW(), NOW())".to_owned(),
         "INSERT INTO task_events (task_id, at, message) VALUES (2, NOW(), 'Pod started')".to_owned(),
         format!("INSERT INTO scans (digest, image_id, provider_id, task_id, userid, reference, state, outcome, namespace, pod_name, pod_log, pod_events, requested_at) VALUES ('{digest}', 1, 1, 2, 'admin', 'r', 'finished', 'error', 'tidewaiter', 'scan-1', 'last words', '[{{\"reason\":\"Pulled\",\"message\":\"pulled it\"}}]', NOW())"),
-        format!("INSERT INTO inspections (digest, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database, package_count, failed_high, fully_checked) VALUES ('{digest}', 1, NOW(), 1, 2, '{{\"architecture\":\"amd64\",\"os\":\"linux\"}}', '{{}}', 0, 3, FALSE)"),
+        format!("INSERT INTO inspections (digest, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database, package_count, failed_high, fully_checked, provider_id) VALUES ('{digest}', 1, NOW(), 1, 2, '{{\"architecture\":\"amd64\",\"os\":\"linux\"}}', '{{}}', 0, 3, FALSE, 1)"),
     ];
     for statement in statements {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await.unwrap();
     }
+    count_findings(pool).await;
+}
+
+/// Lets all images carry the inspections that count for them, as whoever saves one or adds an image does.
+pub async fn count_findings(pool: &PgPool) {
+    let mut tx = pool.begin().await.unwrap();
+    let images: Vec<ImageId> = sqlx::query_scalar("SELECT id FROM container_images").fetch_all(&mut *tx).await.unwrap();
+    inventory::findings::lock(&mut tx).await.unwrap();
+    inventory::findings::renew(&mut tx, &images).await.unwrap();
+    tx.commit().await.unwrap();
 }

@@ -30,10 +30,12 @@ pub(super) const REGISTRY: &[Attribute] = &[
     Attribute::plain("port", "r.port::BIGINT", Kind::Integer),
 ];
 
-/// Of `scans s`.
+/// Of `scans s`, `providers q` and `inspections m`.
 pub(super) const SCAN_RESULT: &[Attribute] = &[
     Attribute::plain("id", "s.id::TEXT", Kind::Text),
     Attribute::plain("scan_type", "'OpenSCAP'::TEXT", Kind::Text),
+    Attribute::plain("provider", "COALESCE(q.name, m.provider_name, 'a removed provider')", Kind::Text),
+    Attribute::plain("ems_id", "s.provider_id::TEXT", Kind::Text),
     Attribute::plain("scan_status", "s.outcome", Kind::Text),
     Attribute::plain("scan_message", "s.message", Kind::Text),
     Attribute::plain("reason_code", "s.reason_code", Kind::Text),

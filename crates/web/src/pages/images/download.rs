@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 
 /// Rows read at once.
 const PART: i64 = 2_000;
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "Id",
     "Registry",
     "Name",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 19] = [
     "Size (bytes, compressed)",
     "Operating system",
     "Last analysis",
+    "Inspected on",
     "Fully checked",
     "Failed critical",
     "Failed high",
@@ -95,6 +96,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         row.size_bytes.map(|size| size.to_string()).unwrap_or_default(),
         plain(row.os_name.as_deref().unwrap_or_default()),
         row.inspected_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)).unwrap_or_default(),
+        plain(row.inspected_on.as_deref().unwrap_or_default()),
         row.fully_checked.map_or("", |all| if all { "yes" } else { "no" }).to_owned(),
         found(row.failed_critical),
         found(row.failed_high),

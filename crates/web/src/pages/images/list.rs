@@ -55,6 +55,9 @@ pub(super) struct Row {
     pub os_id: Option<String>,
     pub os_name: Option<String>,
     pub inspected_at: Option<DateTime<Utc>>,
+    /// Number (`None`: it was removed) and name of the provider that looked.
+    pub inspected_on_id: Option<i64>,
+    pub inspected_on: Option<String>,
     pub fully_checked: Option<bool>,
     pub failed_critical: i32,
     pub failed_high: i32,
@@ -72,6 +75,11 @@ impl Row {
         let name = self.os_name.as_deref().unwrap_or_default();
         let name = name.split(" (").next().unwrap_or_default();
         name.replace(" GNU/Linux", "").replace("Red Hat Enterprise Linux", "RHEL").replace(" Linux ", " ")
+    }
+
+    /// Another provider than its own looked.
+    fn inspected_elsewhere(&self) -> Option<&str> {
+        self.inspected_on.as_deref().filter(|_| self.inspected_on_id != Some(self.provider_id))
     }
 
     fn failures(&self) -> i32 {
@@ -209,20 +217,24 @@ pub(super) async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec
         r#"i.name, i.tag, i.digest, i.registry_id, r.name AS registry, i.provider_id, p.name AS provider,
            used.projects AS "projects!", used.pods AS "pods!",
            n.compressed_size_bytes AS "size_bytes?", n.os_id AS "os_id?", n.os_name AS "os_name?", n.inspected_at AS "inspected_at?",
+           n.provider_id AS inspected_on_id, COALESCE(o.name, n.provider_name) AS inspected_on,
            n.fully_checked AS "fully_checked?", COALESCE(n.failed_critical, 0) AS "failed_critical!", COALESCE(n.failed_high, 0) AS "failed_high!",
            COALESCE(n.failed_medium, 0) AS "failed_medium!", COALESCE(n.failed_low, 0) AS "failed_low!", COALESCE(n.failed_unknown, 0) AS "failed_unknown!",
-           (SELECT s.state FROM scans s WHERE s.digest = i.digest AND s.state <> 'finished') AS open,
+           (SELECT s.state FROM image_scans v JOIN scans s ON s.id = v.scan_id
+            WHERE v.image_id = i.id AND s.state <> 'finished' ORDER BY s.id DESC LIMIT 1) AS open,
            last.outcome AS "last_outcome?", last.message AS "last_message?"
            FROM picked k
            JOIN container_images i ON i.id = k.id
            JOIN image_registries r ON r.id = i.registry_id
            JOIN providers p ON p.id = i.provider_id
-           LEFT JOIN inspections n ON n.digest = i.digest
+           LEFT JOIN inspections n ON n.id = i.inspection_id
+           LEFT JOIN providers o ON o.id = n.provider_id
            CROSS JOIN LATERAL (
                SELECT COUNT(DISTINCT d.project_id) AS projects, COUNT(DISTINCT d.id) AS pods
                FROM (SELECT pod_id FROM containers c WHERE c.image_id = i.id AND c.archived_at IS NULL LIMIT 10001) c JOIN pods d ON d.id = c.pod_id) AS used
            LEFT JOIN LATERAL (
-               SELECT s.outcome, s.message FROM scans s WHERE s.digest = i.digest AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1) AS last ON TRUE"#,
+               SELECT s.outcome, s.message FROM image_scans v JOIN scans s ON s.id = v.scan_id
+               WHERE v.image_id = i.id AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1) AS last ON TRUE"#,
         list.pattern(), list.filter_id("provider"), list.filter_id("registry"), list.filter_id("project"), list.filter_id("pod"), list.filter_id("node"),
         list.filter("os"), rank, list.filter("scan")
     ))

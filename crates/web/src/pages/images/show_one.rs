@@ -28,8 +28,41 @@ pub struct Head {
     pub provider: String,
     pub archived_at: Option<DateTime<Utc>>,
     pub first_seen_at: DateTime<Utc>,
-    /// The scan whose findings count now.
+    /// The inspection that counts now, and its scan.
+    pub inspection_id: Option<i64>,
     pub scan_id: Option<i64>,
+    /// When none counts: providers that inspected its content, but whose results count for their own images alone, or it is kept apart itself.
+    pub uncounted: Option<String>,
+}
+
+/// Where and when a scan was made.
+#[derive(Debug)]
+pub struct Place {
+    /// `None`: the provider was removed.
+    pub provider_id: Option<i64>,
+    pub provider: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Place {
+    /// Of the scan `scan`; `None` when there is no such scan.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn find(conn: &mut PgConnection, scan: Option<i64>) -> Result<Option<Self>> {
+        Ok(sqlx::query_as!(
+            Self,
+            r#"SELECT s.provider_id, COALESCE(p.name, n.provider_name, 'a removed provider') AS "provider!",
+                      COALESCE(n.inspected_at, s.finished_at, s.requested_at) AS "at!"
+               FROM scans s
+               LEFT JOIN providers p ON p.id = s.provider_id
+               LEFT JOIN inspections n ON n.scan_id = s.id
+               WHERE s.id = $1"#,
+            scan
+        )
+        .fetch_optional(conn)
+        .await?)
+    }
 }
 
 impl Head {
@@ -51,11 +84,15 @@ impl Head {
         let head = sqlx::query_as!(
             Self,
             r#"SELECT i.id, i.name, i.tag, i.digest, i.registry_id, r.name AS registry, i.provider_id, p.name AS provider,
-                      i.archived_at, i.first_seen_at, n.scan_id AS "scan_id?"
+                      i.archived_at, i.first_seen_at, i.inspection_id, n.scan_id AS "scan_id?",
+                      CASE WHEN i.inspection_id IS NULL THEN (
+                        SELECT STRING_AGG(o.name, ', ') FROM (
+                          SELECT o.name FROM inspections x JOIN providers o ON o.id = x.provider_id WHERE x.digest = i.digest ORDER BY o.name LIMIT 3) o
+                      ) END AS uncounted
                FROM container_images i
                JOIN image_registries r ON r.id = i.registry_id
                JOIN providers p ON p.id = i.provider_id
-               LEFT JOIN inspections n ON n.digest = i.digest
+               LEFT JOIN inspections n ON n.id = i.inspection_id
                WHERE i.id = $1"#,
             id
         )
@@ -80,7 +117,6 @@ pub async fn blocked(conn: &mut PgConnection, state: &State, visit: &Visit, head
 #[derive(Debug)]
 struct Inspection {
     scan_id: i64,
-    inspected_at: DateTime<Utc>,
     os_name: String,
     architecture: String,
     media_type: String,
@@ -127,20 +163,19 @@ impl Inspection {
     }
 }
 
-async fn inspection(conn: &mut PgConnection, digest: &str) -> Result<Option<Inspection>> {
+async fn inspection(conn: &mut PgConnection, head: &Head) -> Result<Option<Inspection>> {
     let row = sqlx::query!(
-        "SELECT scan_id, inspected_at, os_name, architecture, media_type, compressed_size_bytes, unpacked_size_bytes, config, package_database,
+        "SELECT scan_id, os_name, architecture, media_type, compressed_size_bytes, unpacked_size_bytes, config, package_database,
                 package_count, failed_critical, failed_high, failed_medium, failed_low, failed_unknown, fully_checked
          FROM inspections
-         WHERE digest = $1",
-        digest
+         WHERE id = $1",
+        head.inspection_id
     )
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Inspection {
         scan_id: row.scan_id,
-        inspected_at: row.inspected_at,
         os_name: row.os_name,
         architecture: row.architecture,
         media_type: row.media_type,
@@ -247,6 +282,8 @@ pub struct PastScan {
     pub task_id: Option<i64>,
     pub requested_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// The name of the provider that it ran on.
+    pub provider: String,
 }
 
 impl PastScan {
@@ -266,16 +303,20 @@ pub fn alert_kind(outcome: Option<&str>) -> &'static str {
     }
 }
 
-/// The scans of a digest, newest first, at most `limit`.
-pub async fn history(conn: &mut PgConnection, digest: &str, limit: i64) -> Result<Vec<PastScan>> {
+/// The scans of an image, by its own provider and by those whose results count for it, newest first, at most `limit`.
+pub async fn history(conn: &mut PgConnection, image: i64, limit: i64) -> Result<Vec<PastScan>> {
     Ok(sqlx::query_as!(
         PastScan,
-        "SELECT id, state, outcome, message, advice, reason_code, userid, task_id, requested_at, finished_at
-         FROM scans
-         WHERE digest = $1
-         ORDER BY id DESC
-         LIMIT $2",
-        digest,
+        r#"SELECT s.id, s.state, s.outcome, s.message, s.advice, s.reason_code, s.userid, s.task_id, s.requested_at, s.finished_at,
+                  COALESCE(p.name, n.provider_name, 'a removed provider') AS "provider!"
+           FROM image_scans v
+           JOIN scans s ON s.id = v.scan_id
+           LEFT JOIN providers p ON p.id = s.provider_id
+           LEFT JOIN inspections n ON n.scan_id = s.id
+           WHERE v.image_id = $1
+           ORDER BY s.id DESC
+           LIMIT $2"#,
+        image,
         limit
     )
     .fetch_all(conn)
@@ -312,6 +353,7 @@ struct ShowPage {
     head: Head,
     tab: &'static str,
     inspection: Option<Inspection>,
+    place: Option<Place>,
     layers: Vec<LayerEnd>,
     scans: Vec<PastScan>,
     used: Used,
@@ -321,14 +363,15 @@ struct ShowPage {
 pub(super) async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;
-    let inspection = inspection(&mut conn, &head.digest).await?;
+    let inspection = inspection(&mut conn, &head).await?;
     let layers = match &inspection {
         Some(inspection) => layers(&mut conn, inspection.scan_id).await?,
         None => Vec::new(),
     };
-    let scans = history(&mut conn, &head.digest, 5).await?;
+    let place = Place::find(&mut conn, head.scan_id).await?;
+    let scans = history(&mut conn, head.id, 5).await?;
     let used = used(&mut conn, &head).await?;
     let blocked = blocked(&mut conn, &state, &visit, &head).await?;
     let page = visit.page("images", head.title()).crumb("Container Images", "/images").live("inspections scans container_images");
-    respond(&visit, &ShowPage { page, head, tab: "summary", inspection, layers, scans, used, blocked })
+    respond(&visit, &ShowPage { page, head, tab: "summary", inspection, place, layers, scans, used, blocked })
 }

@@ -26,6 +26,8 @@ struct Typed {
     ca: String,
     kubeconfig: String,
     context: String,
+    /// Whether its results count elsewhere: yes or no.
+    shares: String,
     /// validate or save.
     action: String,
 }
@@ -37,8 +39,12 @@ impl fmt::Debug for Typed {
 }
 
 impl Typed {
+    fn empty() -> Self {
+        Self { kind: "kubernetes".to_owned(), method: "token".to_owned(), shares: "yes".to_owned(), ..Self::default() }
+    }
+
     async fn read(mut form: Upload) -> Result<Self> {
-        let mut typed = Self { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Self::default() };
+        let mut typed = Self::empty();
         while let Some((name, text)) = form.next().await? {
             match name.as_str() {
                 "name" => typed.name = text.trim().to_owned(),
@@ -50,6 +56,7 @@ impl Typed {
                 "kubeconfig" => typed.kubeconfig = text,
                 "file" if !text.trim().is_empty() => typed.kubeconfig = text,
                 "context" => typed.context = text.trim().to_owned(),
+                "shares_results" => typed.shares = text,
                 "action" => typed.action = text,
                 _ => {}
             }
@@ -64,6 +71,14 @@ impl Typed {
     /// Nothing about the connection was typed: an edit keeps the stored one.
     fn keeps_connection(&self) -> bool {
         if self.by_kubeconfig() { self.kubeconfig.trim().is_empty() } else { self.token.is_empty() && self.ca.trim().is_empty() }
+    }
+
+    fn shares_results(&self) -> Result<bool> {
+        match self.shares.as_str() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            _ => Err(Error::BadRequest("Whether its results count elsewhere is yes or no.".to_owned())),
+        }
     }
 
     fn kind(&self) -> Result<Kind> {
@@ -112,13 +127,13 @@ fn form_page(visit: &Visit, id: Option<(ProviderId, &str)>, typed: Typed, check:
 
 pub async fn new(visit: Visit) -> Result<Response> {
     visit.must(Permission::ManageProviders)?;
-    form_page(&visit, None, Typed { kind: "kubernetes".to_owned(), method: "token".to_owned(), ..Typed::default() }, Check::NotYet)
+    form_page(&visit, None, Typed::empty(), Check::NotYet)
 }
 
 pub async fn create(visit: Visit, extract::State(state): extract::State<State>, form: Upload) -> Result<Response> {
     visit.must(Permission::ManageProviders)?;
     let typed = Typed::read(form).await?;
-    let kind = typed.kind()?;
+    let (kind, shares) = (typed.kind()?, typed.shares_results()?);
     let connection = match typed.connection().await {
         Ok(connection) => connection,
         Err(error) => return form_page(&visit, None, typed, Check::Fails(error)),
@@ -131,6 +146,7 @@ pub async fn create(visit: Visit, extract::State(state): extract::State<State>, 
     let new = NewProvider { name: typed.name.clone(), kind, connection };
     match provider::create(&mut tx, &state.clock, &state.sealer, &visit.user.userid, &new).await {
         Ok((id, task)) => {
+            smartstate::share_results(&mut tx, &state.clock, id, shares).await?;
             tx.commit().await?;
             let flash =
                 Flash::success(format!("{} was added. Its inventory is being read now.", typed.name)).link("Follow the refresh", format!("/tasks/{task}"));
@@ -153,6 +169,7 @@ struct Stored {
     name: String,
     kind: Kind,
     connection: Connection,
+    shares_results: bool,
 }
 
 async fn stored(state: &State, id: i64) -> Result<Stored> {
@@ -161,7 +178,8 @@ async fn stored(state: &State, id: i64) -> Result<Stored> {
     let name = sqlx::query_scalar!("SELECT name FROM providers WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
     let name = name.ok_or(Error::NotFound("This provider"))?;
     let (kind, connection) = provider::find(&mut conn, &state.sealer, id).await?.ok_or(Error::NotFound("This provider"))?;
-    Ok(Stored { id, name, kind, connection })
+    let shares_results = provider::shares_results(&mut conn, id).await?.unwrap_or(true);
+    Ok(Stored { id, name, kind, connection, shares_results })
 }
 
 pub async fn edit(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
@@ -172,6 +190,7 @@ pub async fn edit(visit: Visit, extract::State(state): extract::State<State>, Pa
         kind: stored.kind.as_str().to_owned(),
         method: "token".to_owned(),
         endpoint: stored.connection.server,
+        shares: if stored.shares_results { "yes" } else { "no" }.to_owned(),
         ..Typed::default()
     };
     form_page(&visit, Some((stored.id, &stored.name)), typed, Check::NotYet)
@@ -182,7 +201,7 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
     let stored = stored(&state, id).await?;
     let here = Some((stored.id, stored.name.as_str()));
     let typed = Typed::read(form).await?;
-    let kind = typed.kind()?;
+    let (kind, shares) = (typed.kind()?, typed.shares_results()?);
     let given = if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection().await) };
     let given = match given.transpose() {
         Ok(given) => given,
@@ -193,6 +212,7 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
         return form_page(&visit, here, typed, check);
     }
     let mut tx = state.pool.begin().await?;
+    smartstate::share_results(&mut tx, &state.clock, stored.id, shares).await?;
     match provider::update(&mut tx, &state.clock, &state.sealer, stored.id, &typed.name, kind, given.as_ref()).await {
         Ok(()) => {
             tx.commit().await?;
