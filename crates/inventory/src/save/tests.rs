@@ -221,3 +221,69 @@ async fn a_pod_of_an_unknown_project_waits_until_the_project_is_known(pool: PgPo
     save_pods(&pool, provider, &[stray]).await;
     assert_eq!(live_images(&pool).await, ["app"]);
 }
+
+/// An inspection of `digest` at the provider, in the caller's transaction.
+async fn inspect(conn: &mut PgConnection, provider: ProviderId, digest: &str) -> i64 {
+    sqlx::query_scalar(
+        "WITH scan AS (
+           INSERT INTO scans (digest, provider_id, userid, reference, state, outcome, requested_at)
+           VALUES ($2, $1, 'admin', 'r', 'finished', 'ok', NOW()) RETURNING id
+         )
+         INSERT INTO inspections (digest, provider_id, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database,
+                                  package_count, failed_high, fully_checked)
+         SELECT $2, $1, id, NOW(), 1, 1, '{}', '{}', 0, 4, TRUE FROM scan RETURNING id",
+    )
+    .bind(provider)
+    .bind(digest)
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+async fn counting(pool: &PgPool, digest: &str) -> Vec<(Option<i64>, i64)> {
+    sqlx::query_as("SELECT inspection_id, found_rank >> 36 FROM container_images WHERE digest = $1 ORDER BY id").bind(digest).fetch_all(pool).await.unwrap()
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_new_image_has_what_was_found_in_its_digest_unless_that_was_found_elsewhere_and_does_not_count(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let lab: ProviderId = sqlx::query_scalar(
+        "INSERT INTO providers (name, kind, endpoint, credentials, created_at, updated_at, shares_results)
+         VALUES ('lab', 'kubernetes', '', '', NOW(), NOW(), FALSE) RETURNING id",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .unwrap();
+    inspect(&mut conn, lab, A).await;
+    inspect(&mut conn, lab, B).await;
+    let own = inspect(&mut conn, provider, B).await;
+    save_pods(&pool, provider, &[pod("x", 1, &[Some(image("app", A)), Some(image("app", B))])]).await;
+    assert_eq!(counting(&pool, A).await, [(None, -1)]);
+    assert_eq!(counting(&pool, B).await, [(Some(own), 4)]);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_image_that_is_added_while_findings_of_its_digest_are_saved_gets_them(pool: PgPool) {
+    let provider = provider(&pool).await;
+    let mut saving = pool.begin().await.unwrap();
+    crate::findings::lock(&mut saving).await.unwrap();
+    let inspection = inspect(&mut saving, provider, A).await;
+    let images = crate::findings::images_of_digest(&mut saving, A).await.unwrap();
+    assert_eq!(crate::findings::renew(&mut saving, &images).await.unwrap().images, 0, "there is none yet");
+    let rows = [pod("x", 1, &[Some(image("app", A))])];
+    let adding = save_pods(&pool, provider, &rows);
+    let waiting = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+        for _ in 0..1_000 {
+            if sqlx::query_scalar::<_, bool>(waits).fetch_one(&pool).await.unwrap() {
+                saving.commit().await.unwrap();
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("nobody waits for the findings");
+    };
+    tokio::join!(adding, waiting);
+    assert_eq!(counting(&pool, A).await, [(Some(inspection), 4)]);
+}

@@ -54,16 +54,18 @@ fn failing(scan: &Scan, high: usize) -> InspectionReport {
     report
 }
 
-async fn save_report(ctx: &SmartState, scan: &Scan, report: &InspectionReport) {
+/// Gives whether it was saved: a scan that was ended meanwhile is not.
+async fn save_report(ctx: &SmartState, scan: &Scan, report: &InspectionReport) -> bool {
     let mut conn = ctx.pool.acquire().await.unwrap();
     let evidence = Evidence { log: String::new(), events: serde_json::json!([]) };
-    assert!(save(&mut conn, ctx, scan, report, &[], &judge(report), &evidence).await.unwrap());
+    let saved = save(&mut conn, ctx, scan, report, &[], &judge(report), &evidence).await.unwrap();
     sqlx::query("UPDATE scans SET state = 'finished' WHERE id = $1").bind(scan.id).execute(&mut *conn).await.unwrap();
+    saved
 }
 
 async fn analyse(ctx: &SmartState, at: (ProviderId, ImageId), high: usize) -> ScanId {
     let scan = fetching(ctx, at.0, at.1).await;
-    save_report(ctx, &scan, &failing(&scan, high)).await;
+    assert!(save_report(ctx, &scan, &failing(&scan, high)).await);
     scan.id
 }
 
@@ -225,7 +227,7 @@ async fn an_open_scan_of_one_that_ends_to_share_is_its_own_and_others_get_theirs
     assert_eq!(set(&ctx, lab.0, false).await, Shared { images: 1, lost: 1, asked_again: 1 }, "lab had what prod found in digest 2");
     let (l, p) = (lab.0.0, prod.0.0);
     assert_eq!(open(&ctx).await, [(1, l, false), (1, p, true), (2, l, false), (3, l, false)], "prod knows digest 2, and has not 3");
-    save_report(&ctx, &scan, &failing(&scan, 0)).await;
+    assert!(save_report(&ctx, &scan, &failing(&scan, 0)).await);
     assert_eq!((counts(&ctx, lab.1).await, counts(&ctx, prod.1).await, counts(&ctx, prod_known.1).await), (found("lab", 0), None, found("prod", 6)));
 }
 
@@ -243,10 +245,8 @@ async fn an_open_scan_of_one_that_begins_to_share_ends_where_another_is_under_wa
     assert_eq!(open(&ctx).await, [(1, prod.0.0, true), (2, lab.0.0, true)]);
     let ended = task::find(&mut conn, second.task.unwrap()).await.unwrap().unwrap();
     assert_eq!((ended.status, ended.reason_code.as_str()), (Some(task::TaskStatus::Cancelled), "analysed_elsewhere"));
-    let report = failing(&second, 0);
-    let evidence = Evidence { log: String::new(), events: serde_json::json!([]) };
-    assert!(!save(&mut conn, &ctx, &second, &report, &[], &judge(&report), &evidence).await.unwrap(), "who drove it cannot write any more");
-    save_report(&ctx, &first, &failing(&first, 2)).await;
+    assert!(!save_report(&ctx, &second, &failing(&second, 0)).await, "who drove it cannot write any more");
+    assert!(save_report(&ctx, &first, &failing(&first, 2)).await);
     assert_eq!((counts(&ctx, lab.1).await, counts(&ctx, prod.1).await), (found("prod", 2), found("prod", 2)));
 }
 
@@ -272,10 +272,10 @@ async fn what_a_removed_provider_found_keeps_its_name_and_goes_on_counting_if_it
     assert_eq!(counts(&ctx, prod.1).await, found("lab", 2));
     let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scans WHERE id = $1").bind(scan).fetch_one(&pool).await.unwrap();
     assert_eq!(left, 0, "what was kept apart is gone with its provider");
-    // A new one of the same name is another one.
+    // A new one of the same name is another one: it shares, as new ones do.
     let again = image(&pool, "apart", 1).await;
     set(&ctx, prod.0, false).await;
-    assert_eq!((counts(&ctx, prod.1).await, counts(&ctx, again.1).await), (found("prod", 1), None));
+    assert_eq!((counts(&ctx, prod.1).await, counts(&ctx, again.1).await), (found("prod", 1), found("lab", 2)));
     set(&ctx, prod.0, true).await;
     assert_eq!(counts(&ctx, prod.1).await, found("lab", 2));
 }
@@ -325,9 +325,11 @@ async fn results_that_are_saved_while_the_setting_changes_count_where_it_says(po
     }
     let lab = images[0].1.0;
     let saving = async {
+        let mut saved = Vec::new();
         for scan in &open {
-            save_report(&ctx, scan, &failing(scan, 1)).await;
+            saved.push(save_report(&ctx, scan, &failing(scan, 1)).await);
         }
+        saved
     };
     let switching = async {
         for shares in [false, true, false, true, false, true, false] {
@@ -341,9 +343,10 @@ async fn results_that_are_saved_while_the_setting_changes_count_where_it_says(po
             tx.commit().await.unwrap();
         }
     };
-    tokio::join!(saving, switching, asking);
-    for (prod, lab) in &images {
-        assert_eq!((counts(&ctx, prod.1).await, counts(&ctx, lab.1).await), (None, found("lab", 1)));
+    let (saved, ..) = tokio::join!(saving, switching, asking);
+    for ((prod, lab), saved) in images.iter().zip(saved) {
+        let own = if saved { found("lab", 1) } else { None };
+        assert_eq!((counts(&ctx, prod.1).await, counts(&ctx, lab.1).await), (None, own));
     }
     let wrong: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM scans JOIN providers ON providers.id = provider_id WHERE state <> 'finished' AND scans.shares_results <> providers.shares_results",
