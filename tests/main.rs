@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attack_trust;
 mod inventory;
 mod kill;
 mod openshift;
