@@ -40,7 +40,7 @@ async fn two_clusters(pool: &PgPool) {
                                   package_count, fully_checked)
          SELECT digest, 1, id, NOW(), 'forged', 1, 2, '{\"architecture\":\"amd64\",\"os\":\"linux\"}', '{}', 0, TRUE FROM scans WHERE message = 'forged';
          INSERT INTO scan_layers (scan_id, layer, state, rules, failed, duration_millis) SELECT id, 'benchmark', 'evaluated', 1, 0, 1 FROM scans;
-         INSERT INTO scan_artifacts (scan_id, layer, kind, body, size_bytes) SELECT id, 'benchmark', 'html', '', 0 FROM scans;",
+         INSERT INTO scan_artifacts (scan_id, layer, kind, body, size_bytes) SELECT id, 'benchmark', 'html', DECODE('28b52ffd2000010000', 'hex'), 0 FROM scans;",
     )
     .await;
     count_findings(pool).await;
