@@ -140,7 +140,8 @@ async fn ask_elsewhere(ctx: &SmartState, provider: ProviderId) -> anyhow::Result
         r#"SELECT DISTINCT ON (scans.digest) scans.userid, container_images.id AS "image: ImageId"
            FROM scans
            JOIN container_images ON container_images.digest = scans.digest AND container_images.archived_at IS NULL
-           JOIN providers ON providers.id = container_images.provider_id AND providers.removing_at IS NULL AND providers.shares_results
+           JOIN providers ON providers.id = container_images.provider_id AND providers.removing_at IS NULL
+                         AND providers.paused_at IS NULL AND providers.shares_results
            JOIN providers AS gone ON gone.id = scans.provider_id AND gone.shares_results
            WHERE scans.provider_id = $1
              AND scans.outcome = 'cancelled'

@@ -15,23 +15,27 @@ pub(crate) fn read(packed: &[u8]) -> Result<Vec<Package>, Unread> {
     from_zstd(packed, LIMITS)
 }
 
-/// Whether any image of this system that was analysed before has a package, or a source package, with one of `names`.
+/// Whether any image of this system that was analysed before has a package, or a source package, with one of `names`. What providers found whose results
+/// do not count for the provider of `scan` does not count here either; nor does what `scan` itself found.
 ///
 /// # Errors
 /// The database.
-pub(crate) async fn is_any_installed(conn: &mut PgConnection, os: &OperatingSystem, except: ScanId, names: &[String]) -> sqlx::Result<bool> {
+pub(crate) async fn is_any_installed(conn: &mut PgConnection, os: &OperatingSystem, scan: ScanId, names: &[String]) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
              SELECT FROM inspections n
              JOIN packages p USING (scan_id)
+             JOIN scans own ON own.id = $3
+             LEFT JOIN providers o ON o.id = n.provider_id
              WHERE n.os_id = $1
                AND n.os_version = $2
                AND n.scan_id <> $3
+               AND (n.provider_id = own.provider_id OR own.shares_results AND COALESCE(o.shares_results, TRUE))
                AND (p.name = ANY($4) OR p.source = ANY($4))
            ) AS "any!""#,
         os.id,
         os.version_id,
-        except.0,
+        scan.0,
         names
     )
     .fetch_one(conn)

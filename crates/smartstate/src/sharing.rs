@@ -100,7 +100,7 @@ async fn ask_at_others(conn: &mut PgConnection, clock: &Clock, id: ProviderId) -
         r#"SELECT DISTINCT ON (s.digest) s.userid, i.id AS "image: ImageId"
            FROM scans s
            JOIN container_images i ON i.digest = s.digest AND i.archived_at IS NULL
-           JOIN providers p ON p.id = i.provider_id AND p.id <> $1 AND p.shares_results AND p.removing_at IS NULL
+           JOIN providers p ON p.id = i.provider_id AND p.id <> $1 AND p.shares_results AND p.removing_at IS NULL AND p.paused_at IS NULL
            WHERE s.provider_id = $1
              AND s.state <> 'finished'
              AND s.outcome IS NULL

@@ -99,7 +99,20 @@ async fn whether_a_feed_fits_a_system_is_seen_in_all_its_images(pool: PgPool) {
     report.packages[1].source = "shells".into();
     assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
     let mut conn = pool.acquire().await.unwrap();
-    let other = ScanId(scan.id.0 + 1);
+    let made: Vec<ScanId> = sqlx::query_scalar(
+        "WITH other AS (
+           INSERT INTO providers (name, kind, endpoint, credentials, created_at, updated_at, shares_results)
+           VALUES ('other', 'kubernetes', '', '', NOW(), NOW(), TRUE), ('apart', 'kubernetes', '', '', NOW(), NOW(), FALSE)
+           RETURNING id, shares_results
+         )
+         INSERT INTO scans (digest, provider_id, userid, reference, state, requested_at, shares_results)
+         SELECT '', id, '', '', 'waiting', NOW(), shares_results FROM other ORDER BY id
+         RETURNING id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let (other, apart) = (made[0], made[1]);
     let system = |version: &str| OperatingSystem { id: "debian".into(), version_id: version.into(), ..OperatingSystem::default() };
     for (version, except, name, fits) in [
         ("12", other, "bash", true),
@@ -107,8 +120,12 @@ async fn whether_a_feed_fits_a_system_is_seen_in_all_its_images(pool: PgPool) {
         ("12", other, "absent", false),
         ("11", other, "bash", false),
         ("12", scan.id, "bash", false),
+        ("12", apart, "bash", false),
     ] {
         let found = is_any_installed(&mut conn, &system(version), except, &["nothing".into(), name.into()]).await.unwrap();
         assert_eq!(found, fits, "{name} in {version}, but for {except}");
     }
+    // A cluster that is not trusted does not make a feed look as if it fitted.
+    sqlx::query("UPDATE providers SET shares_results = FALSE WHERE id = $1").bind(scan.provider).execute(&pool).await.unwrap();
+    assert!(!is_any_installed(&mut conn, &system("12"), other, &["bash".into()]).await.unwrap());
 }
