@@ -221,7 +221,7 @@ pub(super) async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec
            n.fully_checked AS "fully_checked?", COALESCE(n.failed_critical, 0) AS "failed_critical!", COALESCE(n.failed_high, 0) AS "failed_high!",
            COALESCE(n.failed_medium, 0) AS "failed_medium!", COALESCE(n.failed_low, 0) AS "failed_low!", COALESCE(n.failed_unknown, 0) AS "failed_unknown!",
            (SELECT s.state FROM image_scans v JOIN scans s ON s.id = v.scan_id
-            WHERE v.image_id = i.id AND s.state <> 'finished' ORDER BY s.id DESC LIMIT 1) AS open,
+            WHERE v.image_id = i.id AND s.digest = i.digest AND s.state <> 'finished' ORDER BY s.id DESC LIMIT 1) AS open,
            last.outcome AS "last_outcome?", last.message AS "last_message?"
            FROM picked k
            JOIN container_images i ON i.id = k.id
@@ -234,7 +234,7 @@ pub(super) async fn read(conn: &mut PgConnection, list: &mut List) -> Result<Vec
                FROM (SELECT pod_id FROM containers c WHERE c.image_id = i.id AND c.archived_at IS NULL LIMIT 10001) c JOIN pods d ON d.id = c.pod_id) AS used
            LEFT JOIN LATERAL (
                SELECT s.outcome, s.message FROM image_scans v JOIN scans s ON s.id = v.scan_id
-               WHERE v.image_id = i.id AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1) AS last ON TRUE"#,
+               WHERE v.image_id = i.id AND s.digest = i.digest AND s.state = 'finished' ORDER BY s.id DESC LIMIT 1) AS last ON TRUE"#,
         list.pattern(), list.filter_id("provider"), list.filter_id("registry"), list.filter_id("project"), list.filter_id("pod"), list.filter_id("node"),
         list.filter("os"), rank, list.filter("scan")
     ))
