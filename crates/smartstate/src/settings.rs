@@ -1,6 +1,8 @@
 //! Sections `[smartstate]` and `[content]` of the settings.
 
+use crate::feed::shown;
 use serde::Deserialize;
+use std::fmt;
 
 /// Section `[smartstate]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,7 +58,7 @@ pub struct ContentSettings {
 }
 
 /// OVAL vulnerability definitions of one distribution's release.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
     /// `ID` of os-release, e.g. `debian`.
@@ -68,4 +70,24 @@ pub struct Feed {
     /// SHA-256 of that file as it lies there, hex; without it, any is taken.
     #[serde(default)]
     pub sha256: Option<String>,
+}
+
+/// An address may hold a password.
+impl fmt::Debug for Feed {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, version, location, sha256 } = self;
+        to.debug_struct("Feed").field("id", id).field("version", version).field("location", &shown(location)).field("sha256", sha256).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_is_printed_without_what_is_secret_in_its_address() {
+        let feed = Feed { location: "https://user:hunter2@example.org/oval.xml?sig=hunter3".into(), ..Feed::default() };
+        let printed = format!("{feed:?}");
+        assert!(printed.contains("https://example.org/oval.xml") && !printed.contains("hunter"), "{printed}");
+    }
 }

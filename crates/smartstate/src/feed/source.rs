@@ -130,7 +130,7 @@ fn is_address(location: &str) -> bool {
 }
 
 /// A location as it may be logged and shown: addresses without user, password and query, where secrets are.
-pub(super) fn shown(location: &str) -> String {
+pub(crate) fn shown(location: &str) -> String {
     if !is_address(location) {
         return location.to_owned();
     }
