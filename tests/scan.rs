@@ -74,8 +74,7 @@ async fn a_debian_system_shows_its_cves_with_a_feed_of_real_size_and_default_lim
     const MADE_UP: [&str; 5] = ["glibc", "util-linux", "pam", "shadow", "zlib"];
     let _turn = turn::shared().await;
     let mut stage = Stage::set(pool).await;
-    stage.content.vulnerability_feeds =
-        vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL"), ..Feed::default() }];
+    stage.content.vulnerability_feeds = vec![Feed { id: "debian".into(), version: "12".into(), location: setting("TIDEWAITER_TEST_OVAL"), ..Feed::default() }];
     stage.start();
     let scans = analyse_all(&stage, &["debian-main", "debian-upgraded"]).await;
     let mut failures = vec![];
@@ -91,7 +90,8 @@ async fn a_debian_system_shows_its_cves_with_a_feed_of_real_size_and_default_lim
         .unwrap();
         assert!(found.iter().all(|(_, outcome, _)| outcome == "fail"), "what passed has no row: {found:?}");
         for (number, source) in (1..).zip(MADE_UP) {
-            let (.., message) = found.iter().find(|(title, ..)| title.starts_with(&format!("CVE-2030-{number} "))).unwrap_or_else(|| panic!("{source} in {name}"));
+            let (.., message) =
+                found.iter().find(|(title, ..)| title.starts_with(&format!("CVE-2030-{number} "))).unwrap_or_else(|| panic!("{source} in {name}"));
             assert!(message.starts_with("Through ") && message.contains(&format!("(of the source package {source} ")), "{message}");
         }
         let libc = found.iter().find(|(title, ..)| title.starts_with("CVE-2030-1 ")).unwrap();

@@ -20,7 +20,12 @@ const GOAL: Duration = Duration::from_secs(1);
 fn main() -> anyhow::Result<()> {
     let (feed, large, system) = (setting("TIDEWAITER_TEST_OVAL")?, setting("TIDEWAITER_BENCH_FEED")?, setting("TIDEWAITER_BENCH_SYSTEM")?);
     let (index, took) = indexed(&large)?;
-    println!("| indexing {:>6} definitions of a feed of 100 MB | {:>6.2} s | {:>5} MiB (goal {GOAL_MIB}) |", index.definitions(), took.as_secs_f64(), own_peak()?);
+    println!(
+        "| indexing {:>6} definitions of a feed of 100 MB | {:>6.2} s | {:>5} MiB (goal {GOAL_MIB}) |",
+        index.definitions(),
+        took.as_secs_f64(),
+        own_peak()?
+    );
     drop(index);
 
     let (index, _) = indexed(&feed)?;
@@ -28,7 +33,13 @@ fn main() -> anyhow::Result<()> {
     ensure!(!packages.is_empty(), "{} has no packages", system.display());
     let begun = Instant::now();
     let selection = index.select(&packages, &Answers::default())?;
-    println!("| choosing {} of {} definitions for {} packages | {:>6.3} s | |", selection.definitions, index.definitions(), packages.len(), begun.elapsed().as_secs_f64());
+    println!(
+        "| choosing {} of {} definitions for {} packages | {:>6.3} s | |",
+        selection.definitions,
+        index.definitions(),
+        packages.len(),
+        begun.elapsed().as_secs_f64()
+    );
 
     let work = tempfile::tempdir()?;
     let root = work.path().join("root");

@@ -13,8 +13,8 @@ mod tests;
 mod verdict;
 
 use crate::packages;
-use anyhow::Context as _;
 pub use answers::answer;
+use anyhow::Context as _;
 use process::{Ended, Limits};
 use scap::evaluation::{ArfError, Evaluation};
 use scap::feed::SourceEntry;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use inventory::findings;
 use scap::report::{Definitions, InspectionReport, Layer, LayerReport, Outcome, RuleResult};
-use serde_json::{Value, json};
 use scap::tally::Tally;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 

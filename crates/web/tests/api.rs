@@ -396,5 +396,8 @@ async fn the_openapi_document_describes_every_answer(pool: PgPool) {
     assert_eq!((&image["openscap_rule_results"][0]["cves"], &image["guest_applications"][0]["name"]), (&json!("CVE-2026-1"), &json!("bash")));
     let layers = &image["last_scan_result"]["layers"];
     assert_eq!((&layers[0]["state"], &layers[0]["definitions"]), (&json!("evaluated"), &json!(null)));
-    assert_eq!((&layers[1]["definitions"], &layers[1]["definitions_evaluated"], &layers[1]["definitions_not_applicable"]), (&json!(40005), &json!(7), &json!(39998)));
+    assert_eq!(
+        (&layers[1]["definitions"], &layers[1]["definitions_evaluated"], &layers[1]["definitions_not_applicable"]),
+        (&json!(40005), &json!(7), &json!(39998))
+    );
 }

@@ -216,7 +216,8 @@ async fn vulnerability_definitions_see_source_packages_and_no_other_content_does
 #[tokio::test]
 async fn a_feed_of_which_nothing_concerns_the_image_is_a_result_and_one_that_cannot_be_judged_is_none() {
     let mut bench = Bench::new("debian-12-tiny.tar.gz");
-    let nothing = Request { layer: Layer::Vulnerabilities, source: None, chosen: Some(chosen(40_000, 0, 0)), ..request(Source::Oval { sha256: String::new() }) };
+    let nothing =
+        Request { layer: Layer::Vulnerabilities, source: None, chosen: Some(chosen(40_000, 0, 0)), ..request(Source::Oval { sha256: String::new() }) };
     let report = evaluate(&nothing, &bench.target).await;
     assert_eq!((report.state, report.reason.as_str(), report.definitions.unwrap().left_out()), (LayerState::Evaluated, "", 40_000));
     let undecided = Request { chosen: Some(chosen(40_000, 0, 7)), ..nothing.clone() };

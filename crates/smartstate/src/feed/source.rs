@@ -145,9 +145,8 @@ pub(crate) fn shown(location: &str) -> String {
 
 /// Why an address is not used, unless it is one.
 fn without_tls(address: &url::Url, allow_http: bool) -> Option<&'static str> {
-    (address.scheme() != "https" && !allow_http).then_some(
-        "definitions are fetched over https alone, since whoever is between could make every check pass (content.allow_http_feeds allows http)",
-    )
+    (address.scheme() != "https" && !allow_http)
+        .then_some("definitions are fetched over https alone, since whoever is between could make every check pass (content.allow_http_feeds allows http)")
 }
 
 fn redirects(allow_http: bool) -> Policy {

@@ -1,10 +1,10 @@
 use super::*;
 use crate::lease::tests::taken;
+use crate::packages::is_any_installed;
 use crate::report::judge;
 use crate::report::tests::{layer, report, rule};
-use crate::packages::is_any_installed;
-use scap::report::{Definitions, LayerState, OperatingSystem, Outcome, Severity};
 use model::ids::ScanId;
+use scap::report::{Definitions, LayerState, OperatingSystem, Outcome, Severity};
 use sqlx::PgPool;
 
 /// A scan that has come to fetching, with a report that fits it.
@@ -72,11 +72,8 @@ async fn the_texts_of_a_rule_are_kept_once_for_all_results(pool: PgPool) {
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn definitions_without_a_row_are_counted(pool: PgPool) {
     let (ctx, scan, mut report) = fetching(&pool).await;
-    report.layers[2] = layer(
-        Layer::Vulnerabilities,
-        LayerState::Evaluated,
-        vec![rule("cve", Outcome::Fail, Severity::High), rule("odd", Outcome::Unknown, Severity::Low)],
-    );
+    report.layers[2] =
+        layer(Layer::Vulnerabilities, LayerState::Evaluated, vec![rule("cve", Outcome::Fail, Severity::High), rule("odd", Outcome::Unknown, Severity::Low)]);
     report.layers[2].definitions = Some(Definitions { in_feed: 40_000, evaluated: 9, undecided: 3, passed: 6, not_applicable: 1 });
     assert!(store(&pool, &ctx, &scan, &report).await.unwrap());
     let counts: (i32, i32, i32, i32, i32, i32, i32) = sqlx::query_as(
