@@ -79,7 +79,7 @@ impl<'a> Finder<'a> {
             NodeKind::Extend(id) => match self.index.slots[id as usize] {
                 Slot::Definition(definition) => {
                     let hang = self.definition(definition, result);
-                    self.spend(&hang).then(|| hang.as_ref().clone()).unwrap_or_else(Hang::always)
+                    if self.spend(&hang) { hang.as_ref().clone() } else { Hang::always() }
                 }
                 _ => Hang::always(),
             },
