@@ -19,7 +19,8 @@ async fn main() -> anyhow::Result<()> {
     let source = format!("docker://{registry}/{SAMPLE}:1");
     let digest = output(Command::new("skopeo").args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &source]))?;
     let image = Reference::parse(&format!("{registry}/{SAMPLE}@{}", digest.trim())).map_err(anyhow::Error::msg)?;
-    let access = Access { plain_http: vec![registry.clone()], ca_file: None, auth_dir: "/nonexistent".into(), platform: None, retry_for: Duration::from_secs(5) };
+    let access =
+        Access { plain_http: vec![registry.clone()], ca_file: None, auth_dir: "/nonexistent".into(), platform: None, retry_for: Duration::from_secs(5) };
     let (mut ours, mut theirs, mut copies) = (Vec::new(), Vec::new(), Vec::new());
     let (mut compressed, mut unpacked) = (0, 0);
     for _ in 0..ROUNDS {

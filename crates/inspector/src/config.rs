@@ -23,8 +23,23 @@ pub(crate) struct Config {
 
 /// Fields that Go takes in any case.
 const NAMES: &[&str] = &[
-    "architecture", "os", "variant", "author", "created", "config", "rootfs", "diff_ids", "User", "WorkingDir", "Env", "Entrypoint", "Cmd", "ExposedPorts",
-    "Labels", "Healthcheck", "Test",
+    "architecture",
+    "os",
+    "variant",
+    "author",
+    "created",
+    "config",
+    "rootfs",
+    "diff_ids",
+    "User",
+    "WorkingDir",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "ExposedPorts",
+    "Labels",
+    "Healthcheck",
+    "Test",
 ];
 
 // Docker writes null where OCI leaves out.

@@ -4,9 +4,9 @@
 
 use crate::failure::{bad_image, failure};
 use crate::go;
+use crate::platform::Platform;
 use crate::reference::is_sha256;
 use scap::protocol::{Failure, FailureCode};
-use crate::platform::Platform;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,20 @@ pub(crate) const MAX_CONFIG_BYTES: usize = 8 << 20;
 const MAX_LAYERS: usize = 1024;
 /// Fields that Go takes in any case.
 const NAMES: &[&str] = &[
-    "schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "size", "platform", "annotations", "artifactType", "urls", "architecture", "os", "variant",
+    "schemaVersion",
+    "mediaType",
+    "config",
+    "layers",
+    "manifests",
+    "digest",
+    "size",
+    "platform",
+    "annotations",
+    "artifactType",
+    "urls",
+    "architecture",
+    "os",
+    "variant",
 ];
 
 /// A blob by digest.

@@ -78,7 +78,9 @@ impl Platform {
         if self.os != wanted.os {
             return None;
         }
-        stand_ins(&wanted.architecture, &wanted.variant).iter().position(|(architecture, variant)| (*architecture, variant) == (self.architecture.as_str(), &self.variant))
+        stand_ins(&wanted.architecture, &wanted.variant)
+            .iter()
+            .position(|(architecture, variant)| (*architecture, variant) == (self.architecture.as_str(), &self.variant))
     }
 
     /// This architecture in the words of Debian's packages.

@@ -78,9 +78,7 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
         [0xfc00..=0xfdff, ..] => Reach::Inside,
         [0xfe80..=0xffff, ..] => Reach::Never,
         // Addresses of IPv4 in those of IPv6 (NAT64, 6to4) reach what those reach.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            reach_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
-        }
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => reach_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
         _ => Reach::Everywhere,
     }
 }
@@ -98,14 +96,27 @@ mod tests {
         for public in ["93.184.216.34", "2606:2800:220:1::1"] {
             assert!(logs_in(public, "93.184.216.1") && logs_in(public, "10.0.0.1"), "{public}");
         }
-        for inside in ["10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.1.2.3", "64:ff9b::a00:1", "2002:0a00:0001::"] {
+        for inside in
+            ["10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.1.2.3", "64:ff9b::a00:1", "2002:0a00:0001::"]
+        {
             assert!(!logs_in(inside, "93.184.216.34"), "{inside}");
             assert!(logs_in(inside, "10.9.9.9") && logs_in(inside, "fd00::9"), "{inside}");
         }
         for machine in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(!logs_in(machine, "93.184.216.34") && !logs_in(machine, "10.0.0.1") && logs_in(machine, "127.0.0.2"), "{machine}");
         }
-        for never in ["169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"] {
+        for never in [
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+        ] {
             assert!(!logs_in(never, "93.184.216.34") && !logs_in(never, "10.0.0.1"), "{never}");
         }
         assert!(logs_in("169.254.1.1", "169.254.1.1"), "where the registry is itself");

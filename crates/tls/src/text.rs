@@ -32,7 +32,14 @@ mod tests {
         let one = certificates_in(pem.as_bytes()).unwrap();
         assert_eq!(one.len(), 1);
         let indented: String = pem.lines().map(|line| format!("  {line} \n")).collect();
-        for text in [pem.replace('\n', "\r\n"), pem.replace('\n', "\r"), format!("\u{feff}{pem}"), format!("Subject: x\n{pem}trailing text"), indented, pem.trim_end().to_owned()] {
+        for text in [
+            pem.replace('\n', "\r\n"),
+            pem.replace('\n', "\r"),
+            format!("\u{feff}{pem}"),
+            format!("Subject: x\n{pem}trailing text"),
+            indented,
+            pem.trim_end().to_owned(),
+        ] {
             assert_eq!(certificates_in(text.as_bytes()).unwrap(), one, "{text}");
         }
         assert_eq!(certificates_in(&one[0]).unwrap(), one, "DER");

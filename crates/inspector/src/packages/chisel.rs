@@ -27,7 +27,8 @@ struct Line {
 /// Each list with its path, its packages as dpkg would describe them.
 pub(super) fn stanzas(root: &Path) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
     let Some(folder) = inside::locate(root, FOLDER).map_err(Unreadable::io(FOLDER))?.filter(|folder| folder.is_dir()) else { return Ok(Vec::new()) };
-    let mut names: Vec<String> = folder.read_dir().map_err(Unreadable::io(FOLDER))?.take(1000).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        folder.read_dir().map_err(Unreadable::io(FOLDER))?.take(1000).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| name.ends_with(".wall"));
     names.sort();
     let read = |name: String| {

@@ -243,7 +243,11 @@ fn rpm_databases_are_found_where_distributions_keep_them() {
     link(&linked, "var/lib/rpm", "../../usr/share/rpm");
     link(&linked, "usr/lib/sysimage/rpm", "../../share/rpm");
     assert_eq!(names(&read(linked.path()).1), RPMS, "links are one database, and what was before layering is not asked");
-    let own = image(&[("usr/lib/rpm/macros", b"%_dbpath %{_var}/packages\n"), ("var/packages/Packages", &gunzipped("rpm-berkeley-512.gz")), ("var/lib/rpm/rpmdb.sqlite", &bare_sqlite(&blobs()[..1]))]);
+    let own = image(&[
+        ("usr/lib/rpm/macros", b"%_dbpath %{_var}/packages\n"),
+        ("var/packages/Packages", &gunzipped("rpm-berkeley-512.gz")),
+        ("var/lib/rpm/rpmdb.sqlite", &bare_sqlite(&blobs()[..1])),
+    ]);
     assert_eq!(read(own.path()).0, PackageDatabase::Read { paths: vec!["var/packages/Packages".into()] }, "rpm's own settings tell which");
     assert_eq!(names(&read(own.path()).1), RPMS);
     let hollow = image(&[("usr/lib/rpm/macros", b"%_dbpath /nowhere\n"), ("var/lib/rpm/rpmdb.sqlite", &db)]);
@@ -284,7 +288,10 @@ fn the_list_of_images_without_an_rpm_database_is_read() {
     assert_eq!(database, PackageDatabase::Read { paths: vec!["var/lib/rpmmanifest/container-manifest-2".into()] });
     assert_eq!(names(&packages), ["bind-utils 32:9.16-1.azl3", "openssl 1.1.1k-29.cm2"]);
     let openssl = &packages[1];
-    assert_eq!((openssl.kind, openssl.architecture.as_str(), openssl.source.as_str(), openssl.vendor.as_str()), (PackageKind::Rpm, "x86_64", "openssl", "Microsoft Corporation"));
+    assert_eq!(
+        (openssl.kind, openssl.architecture.as_str(), openssl.source.as_str(), openssl.vendor.as_str()),
+        (PackageKind::Rpm, "x86_64", "openssl", "Microsoft Corporation")
+    );
 
     let older = image(&[("var/lib/rpmmanifest/container-manifest-1", b"openssl-libs-1.1.1k-29.cm2.x86_64\n\n")]);
     assert_eq!(names(&read(older.path()).1), ["openssl-libs 1.1.1k-29.cm2"]);
@@ -315,7 +322,12 @@ fn packages_of_chiselled_images_are_those_of_their_list() {
 
 #[test]
 fn a_package_manager_that_is_not_known_is_named_and_its_image_not_called_empty() {
-    for (path, manager) in [("var/lib/pacman/local/glibc-2.40-1/desc", "pacman"), ("usr/lib/opkg/status", "opkg"), ("var/db/pkg/sys-libs/glibc-2.39/PF", "Portage"), ("nix/store/x", "Nix")] {
+    for (path, manager) in [
+        ("var/lib/pacman/local/glibc-2.40-1/desc", "pacman"),
+        ("usr/lib/opkg/status", "opkg"),
+        ("var/db/pkg/sys-libs/glibc-2.39/PF", "Portage"),
+        ("nix/store/x", "Nix"),
+    ] {
         let reason = unreadable(&image(&[(path, b"x")]));
         assert!(reason.contains(manager) && reason.contains("not known here"), "{reason}");
     }

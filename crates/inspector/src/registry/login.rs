@@ -98,10 +98,7 @@ impl Registry {
         let registry = &self.image.registry;
         match Url::parse(realm) {
             Ok(url) if url.has_host() && (url.scheme() == "https" || (self.plain && url.scheme() == "http")) => Ok(url),
-            _ => Err(failure(
-                FailureCode::AccessDenied,
-                format!("The registry {registry} sends logins to “{}”, which is not an HTTPS address.", shown(realm)),
-            )),
+            _ => Err(failure(FailureCode::AccessDenied, format!("The registry {registry} sends logins to “{}”, which is not an HTTPS address.", shown(realm)))),
         }
     }
 

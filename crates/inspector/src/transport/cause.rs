@@ -65,9 +65,9 @@ fn tls(url: &Url, error: &reqwest::Error) -> Failure {
             "The TLS certificate of the registry {host} is signed by an authority that is not known here: give Tidewaiter its CA (smartstate.registry_ca_file)."
         ),
         Some(rustls::Error::InvalidCertificate(wrong)) => format!("The TLS certificate of the registry {host} {}.", certificate(wrong)),
-        Some(rustls::Error::InvalidMessage(_)) => format!(
-            "The registry {host} does not answer in TLS: list it under smartstate.plain_http_registries if it speaks plain HTTP."
-        ),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            format!("The registry {host} does not answer in TLS: list it under smartstate.plain_http_registries if it speaks plain HTTP.")
+        }
         _ => format!("No TLS connection to the registry {host} ({}).", chain(error)),
     };
     failure(FailureCode::RegistryTls, message)
@@ -75,7 +75,9 @@ fn tls(url: &Url, error: &reqwest::Error) -> Failure {
 
 /// What is wrong with a certificate, and what to do.
 fn certificate(wrong: &CertificateError) -> String {
-    let day = |time: &UnixTime| i64::try_from(time.as_secs()).ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).map_or_else(String::new, |time| time.format(" (%F)").to_string());
+    let day = |time: &UnixTime| {
+        i64::try_from(time.as_secs()).ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).map_or_else(String::new, |time| time.format(" (%F)").to_string())
+    };
     match wrong {
         CertificateError::Expired => "has expired: renew it".into(),
         CertificateError::ExpiredContext { not_after, .. } => format!("has expired{}: renew it", day(not_after)),
@@ -87,7 +89,9 @@ fn certificate(wrong: &CertificateError) -> String {
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
             format!("is for {names}, not for {}: add this name to it (subjectAltName)", expected.to_str())
         }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "is not made for servers (extendedKeyUsage): make one that is".into(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not made for servers (extendedKeyUsage): make one that is".into()
+        }
         CertificateError::Revoked => "was revoked".into(),
         wrong => match tls::Refusal::of(wrong) {
             Some(refusal) => format!("{refusal}: make a new one"),

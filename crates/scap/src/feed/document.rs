@@ -103,6 +103,7 @@ impl Index {
         out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         out.extend_from_slice(self.frame.root.as_bytes());
         out.extend_from_slice(format!("\n{}\n", self.frame.generator).as_bytes());
+        let head = out.len();
         let written: BTreeSet<u32> = content.items.iter().chain(content.copies.keys()).copied().collect();
         for section in Section::ALL {
             let before = out.len();
@@ -141,6 +142,9 @@ impl Index {
                 out.extend_from_slice(format!("</{}>\n", tag_name(tag)).as_bytes());
             }
         }
+        if out.len() == head {
+            out.extend_from_slice(NOTHING.as_bytes());
+        }
         out.extend_from_slice(format!("</{}>\n", tag_name(&self.frame.root)).as_bytes());
         Ok(out)
     }
@@ -176,6 +180,10 @@ impl Index {
         words.chars().filter(|c| !c.is_control()).take(200).collect()
     }
 }
+
+/// Stands in a document without definitions, which would not be valid without anything.
+const NOTHING: &str = "<variables xmlns=\"http://oval.mitre.org/XMLSchema/oval-definitions-5\"><constant_variable id=\"oval:io.tidewaiter.nothing:var:1\" version=\"1\" \
+    datatype=\"string\" comment=\"No definition concerns this image.\"><value>none</value></constant_variable></variables>\n";
 
 /// How the ids of copies begin; no feed may have such ids.
 pub(super) const COPIES: &str = "oval:io.tidewaiter.source:";

@@ -11,7 +11,9 @@ fn pair(entry: serde_json::Value) -> String {
 
 #[test]
 fn auth_is_read_however_base64_was_written() {
-    for auth in ["cHVsbGVyOnRpZGV3YWl0ZXI=", "cHVsbGVyOnRpZGV3YWl0ZXI", "cHVsbGVyOnRp\nZGV3YWl0ZXI=\n", "  cHVsbGVyOnRpZGV3YWl0ZXI= ", "cHVsbGVyOnRpZGV3YWl0ZXI\r\n"] {
+    for auth in
+        ["cHVsbGVyOnRpZGV3YWl0ZXI=", "cHVsbGVyOnRpZGV3YWl0ZXI", "cHVsbGVyOnRp\nZGV3YWl0ZXI=\n", "  cHVsbGVyOnRpZGV3YWl0ZXI= ", "cHVsbGVyOnRpZGV3YWl0ZXI\r\n"]
+    {
         assert_eq!(pair(json!({ "auth": auth })), "puller:tidewaiter", "{auth:?}");
     }
     // The letters of URLs, non-zero bits after the end, zeros behind the password.
@@ -84,7 +86,18 @@ fn both_forms_of_the_file_are_read_and_other_settings_passed_over() {
 #[test]
 fn keys_name_places_as_kubelet_reads_them() {
     let fits = |key: &str, registry: &str, repository: &str| rank(key, registry, repository).is_some();
-    for key in ["quay.io", "https://quay.io", "http://quay.io", "https://quay.io/v1/", "quay.io/v2/", "https://quay.io/v2", "Quay.IO", " quay.io\n", "quay.io:443", "quay.io/"] {
+    for key in [
+        "quay.io",
+        "https://quay.io",
+        "http://quay.io",
+        "https://quay.io/v1/",
+        "quay.io/v2/",
+        "https://quay.io/v2",
+        "Quay.IO",
+        " quay.io\n",
+        "quay.io:443",
+        "quay.io/",
+    ] {
         assert!(fits(key, "quay.io", "shop/web"), "{key}");
     }
     for key in ["quay.io/shop", "quay.io/shop/", "quay.io/shop/web", "https://quay.io/v2/shop", "quay.io/sho", "*.io", "q*y.io", "q*a*.*", "quay.io/shop/w"] {
@@ -98,7 +111,15 @@ fn keys_name_places_as_kubelet_reads_them() {
     assert!(fits("myhost", "myhost:443", "team/app") && fits("myhost/team", "myhost:443", "team/app"));
     assert!(fits("http://myhost:80", "myhost", "x") && !fits("myhost:80", "myhost", "x"));
     assert!(fits("[fd00::1]:5000", "[fd00::1]:5000", "x") && fits("[fd00::1]", "[fd00::1]", "x") && !fits("[fd00::1]", "[fd00::1]:5000", "x"));
-    for hub in ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "https://docker.io/v2/", "registry-1.docker.io", "docker.io/library", "docker.io/library/debian"] {
+    for hub in [
+        "https://index.docker.io/v1/",
+        "index.docker.io",
+        "docker.io",
+        "https://docker.io/v2/",
+        "registry-1.docker.io",
+        "docker.io/library",
+        "docker.io/library/debian",
+    ] {
         assert!(fits(hub, "docker.io", "library/debian"), "{hub}");
     }
     assert!(!fits("hub.docker.com", "docker.io", "library/debian"));

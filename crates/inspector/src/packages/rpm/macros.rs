@@ -8,7 +8,8 @@ use std::path::Path;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 200;
 /// In the order in which rpm reads them; of `*` all files that begin so.
-const FILES: [&str; 6] = ["usr/lib/rpm/macros", "usr/lib/rpm/macros.d/macros.*", "usr/lib/rpm/redhat/macros", "usr/lib/rpm/suse/macros", "etc/rpm/macros.*", "etc/rpm/macros"];
+const FILES: [&str; 6] =
+    ["usr/lib/rpm/macros", "usr/lib/rpm/macros.d/macros.*", "usr/lib/rpm/redhat/macros", "usr/lib/rpm/suse/macros", "etc/rpm/macros.*", "etc/rpm/macros"];
 /// Macros that occur in it, with what they are everywhere.
 const KNOWN: [(&str, &str); 8] = [
     ("_var", "/var"),
@@ -77,7 +78,10 @@ mod tests {
         let folder = |text: &str| Some(text.to_owned());
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[("usr/lib/rpm/macros", "%_dbpath\t\t%{_var}/lib/rpm\n%_dbpath_rebuild %{_dbpath}\n")]), folder("var/lib/rpm"));
-        assert_eq!(told(&[("usr/lib/rpm/macros", "%_dbpath %{_usr}/lib/sysimage/rpm\n"), ("usr/lib/rpm/macros.d/macros.rpm-ostree", "%_dbpath /usr/share/rpm\n")]), folder("usr/share/rpm"));
+        assert_eq!(
+            told(&[("usr/lib/rpm/macros", "%_dbpath %{_usr}/lib/sysimage/rpm\n"), ("usr/lib/rpm/macros.d/macros.rpm-ostree", "%_dbpath /usr/share/rpm\n")]),
+            folder("usr/share/rpm")
+        );
         assert_eq!(told(&[("usr/lib/rpm/macros", "%_dbpath /a\n"), ("etc/rpm/macros", " %_dbpath  //b/./c/ \n")]), folder("b/c"));
         for odd in ["%_dbpath %(echo /x)\n", "%_dbpath relative\n", "%_dbpath /../x\n", "%_dbpath\n", "%_dbpath /\n", "# %_dbpath /x\n"] {
             assert_eq!(told(&[("usr/lib/rpm/macros", odd)]), None, "{odd}");

@@ -73,4 +73,3 @@ fn select(connection: &Connection) -> anyhow::Result<Vec<Vec<u8>>> {
     }
     Ok(blobs)
 }
-

@@ -15,8 +15,25 @@ use std::path::Path;
 
 /// rpm opens each of them, filled or not.
 const INDEXES: [&str; 19] = [
-    "Name", "Basenames", "Group", "Requirename", "Providename", "Conflictname", "Obsoletename", "Triggername", "Dirnames", "Installtid", "Sigmd5", "Sha1header",
-    "Filetriggername", "Transfiletriggername", "Recommendname", "Suggestname", "Supplementname", "Enhancename", "Sha256header",
+    "Name",
+    "Basenames",
+    "Group",
+    "Requirename",
+    "Providename",
+    "Conflictname",
+    "Obsoletename",
+    "Triggername",
+    "Dirnames",
+    "Installtid",
+    "Sigmd5",
+    "Sha1header",
+    "Filetriggername",
+    "Transfiletriggername",
+    "Recommendname",
+    "Suggestname",
+    "Supplementname",
+    "Enhancename",
+    "Sha256header",
 ];
 
 /// Writes the packages of `blobs` to `folder`/rpmdb.sqlite, unless they are there as OpenSCAP needs them.
