@@ -27,6 +27,6 @@ pub(super) const MAX_ATOMS: usize = 8_000_000;
 /// Largest document for one image.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 /// Patterns that are tried on an image's packages; definitions with others are kept.
-pub(super) const MAX_PATTERNS: usize = 5_000;
+pub(super) const MAX_PATTERNS: usize = 2_000;
 /// Most questions of a feed.
 pub(super) const MAX_QUESTIONS: usize = 32;

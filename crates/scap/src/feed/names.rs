@@ -6,8 +6,11 @@
 use super::item::{About, Item, Names, Slot};
 use super::limits::MAX_PATTERNS;
 use super::words::Words;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;
+
+/// Most trials of a pattern on a name for one image; patterns beyond them are taken to match.
+const MAX_TRIALS: usize = 20_000_000;
 
 /// All matchers of a feed.
 #[derive(Debug, Default)]
@@ -47,8 +50,7 @@ impl Matchers {
         }
         new.lists = lists.len();
         new.list_of.sort_unstable();
-        let kinds = new.number_patterns(&mut resolved, patterns);
-        debug_assert!(kinds <= new.count());
+        new.number_patterns(&mut resolved, &patterns);
         let mut resolved = resolved.into_iter();
         for item in items.iter_mut() {
             if let About::PackageObject { names, .. } = &mut item.about {
@@ -77,24 +79,22 @@ impl Matchers {
         }
     }
 
-    /// Gives each different pattern a number.
-    fn number_patterns(&mut self, objects: &mut [Names], patterns: Vec<String>) -> usize {
-        let mut known: HashMap<&str, u32> = HashMap::new();
-        let mut different = Vec::new();
+    /// Gives each different pattern a number; those that are not tried can find anything.
+    fn number_patterns(&mut self, objects: &mut [Names], patterns: &[String]) {
+        let mut known: HashMap<&str, Option<u32>> = HashMap::new();
         let first = self.first_list() + u32::try_from(self.lists).expect("MAX_ITEMS is below 2^32");
         for names in objects {
             let Names::Pattern(number) = names else { continue };
             let pattern = patterns[*number as usize].as_str();
-            let next = first + u32::try_from(known.len()).expect("MAX_ITEMS is below 2^32");
-            let number = *known.entry(pattern).or_insert_with(|| {
-                different.push(pattern.to_owned());
-                next
+            let matcher = *known.entry(pattern).or_insert_with(|| {
+                let is_tried = self.patterns.len() < MAX_PATTERNS && is_plain(pattern);
+                is_tried.then(|| {
+                    self.patterns.push(pattern.to_owned());
+                    first + u32::try_from(self.patterns.len() - 1).expect("MAX_PATTERNS is below 2^32")
+                })
             });
-            let is_tried = different.len() <= MAX_PATTERNS && is_plain(pattern);
-            *names = if is_tried { Names::Matchers([number].into()) } else { Names::Any };
+            *names = matcher.map_or(Names::Any, |matcher| Names::Matchers([matcher].into()));
         }
-        self.patterns = different;
-        self.count()
     }
 
     fn seek(&mut self, names: &Names) {
@@ -146,9 +146,10 @@ impl Matchers {
             counted[name as usize] |= self.sought[name as usize];
         }
         matched.names = counted.iter().filter(|counted| **counted).count();
-        for (pattern, at) in self.patterns.iter().zip(self.names + self.lists..) {
-            let found = matching(pattern, binaries);
-            matched.binary[at] = found > 0;
+        let tried = MAX_TRIALS / binaries.len().max(1);
+        for (number, pattern) in self.patterns.iter().enumerate() {
+            let (can_find, found) = if number < tried { matching(pattern, binaries) } else { (true, 0) };
+            matched.binary[self.names + self.lists + number] = can_find;
             matched.names += found;
         }
         matched
@@ -210,20 +211,22 @@ fn is_plain(pattern: &str) -> bool {
     !escaped && !in_class && !pattern.contains("(?") && !pattern.contains("(*") && !pattern.contains("--") && compiled(pattern).is_some()
 }
 
-fn compiled(pattern: &str) -> Option<regex::Regex> {
-    const MAX_BYTES: usize = 1 << 20;
+fn compiled(pattern: &str) -> Option<Regex> {
+    const MAX_BYTES: usize = 256 << 10;
     RegexBuilder::new(pattern).unicode(false).size_limit(MAX_BYTES).dfa_size_limit(MAX_BYTES).nest_limit(50).build().ok()
 }
 
-/// How many of `names` the pattern matches; a name that it spells out counts, since dpkginfo compares by equality alone. rpm's public keys are no packages to
-/// us, and always may be there.
-fn matching(pattern: &str, names: &[&str]) -> usize {
-    if names.iter().chain(&["gpg-pubkey"]).all(|name| !may_match(pattern, name)) {
-        return 0;
+/// Whether the pattern can find anything, and how many of `names` it matches.
+///
+/// A name that it spells out counts, since dpkginfo compares by equality alone. rpm's public keys are no packages to us, and always may be there.
+fn matching(pattern: &str, names: &[&str]) -> (bool, usize) {
+    const KEY: &str = "gpg-pubkey";
+    if names.iter().chain(&[KEY]).all(|name| !may_match(pattern, name)) {
+        return (false, 0);
     }
-    let Some(regex) = compiled(pattern) else { return names.len().max(1) };
-    let keys = usize::from(regex.is_match("gpg-pubkey"));
-    keys + names.iter().filter(|name| regex.is_match(name) || **name == pattern).count()
+    let Some(regex) = compiled(pattern) else { return (true, 0) };
+    let found = names.iter().filter(|name| regex.is_match(name) || **name == pattern).count();
+    (found > 0 || regex.is_match(KEY), found)
 }
 
 /// A quick look: whether a name can begin as the pattern says.
