@@ -1,7 +1,8 @@
 //! Reading files of the unpacked image without ever leaving its root.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Where `relative` really is, with all links followed; `None` when there is nothing.
@@ -52,4 +53,20 @@ pub(crate) fn read_at(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {} MiB", limit >> 20)));
     }
     Ok(bytes)
+}
+
+/// Replaces what the file at `path` says. Its owner and mode hang on its inode, which stays; but never what other names or a link share with it: then
+/// there is a new file, made before the old one goes, since an inode that is used again would have the old one's kind and owner.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(file) if file.is_file() && file.nlink() == 1 => fs::write(path, bytes),
+        Ok(_) => {
+            let folder = path.parent().ok_or(ErrorKind::NotFound)?;
+            let mut made = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
+            made.write_all(bytes)?;
+            made.persist(path).map_err(|e| e.error)?;
+            Ok(())
+        }
+        Err(_) => fs::write(path, bytes),
+    }
 }

@@ -8,7 +8,6 @@ use scap::report::PackageDatabase;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Puts what is missing into `root`; what is there stays as it is, but for the package databases, which must say to OpenSCAP what they say to us.
@@ -79,15 +78,9 @@ fn in_folder(root: &Path, folder: &str, name: &str) -> io::Result<Option<PathBuf
     Ok(inside::locate(root, folder)?.map(|folder| folder.join(name)))
 }
 
-/// Replaces what the file says and keeps its owner and mode, which hang on its inode; but never what other names or a link share with it.
 fn write_status(root: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     let Some(path) = in_folder(root, "var/lib/dpkg", "status")? else { return Ok(None) };
-    match path.symlink_metadata() {
-        Ok(file) if file.is_file() && file.nlink() == 1 => {}
-        Ok(_) => fs::remove_file(&path)?,
-        Err(_) => {}
-    }
-    fs::write(&path, text)?;
+    inside::replace(&path, text.as_bytes())?;
     Ok(Some(path))
 }
 

@@ -10,7 +10,6 @@ use crate::inside;
 use rusqlite::{Connection, Transaction, params};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// rpm opens each of them, filled or not.
@@ -55,13 +54,7 @@ pub(super) fn write(root: &Path, folder: &str, blobs: &[Vec<u8>]) -> io::Result<
             fs::remove_file(beside)?;
         }
     }
-    // What is there keeps its owner and mode, which hang on its inode; but never what other names or a link share with it.
-    match path.symlink_metadata() {
-        Ok(file) if file.is_file() && file.nlink() == 1 => {}
-        Ok(_) => fs::remove_file(&path)?,
-        Err(_) => {}
-    }
-    fs::write(&path, fs::read(made)?)
+    inside::replace(&path, &fs::read(made)?)
 }
 
 fn make(path: &Path, blobs: &[Vec<u8>]) -> rusqlite::Result<()> {
