@@ -13,11 +13,14 @@ use crate::reference::Reference;
 use crate::transport::{Ask, Transport};
 use reqwest::{Response, StatusCode};
 use scap::keyring::Login;
-use scap::protocol::Failure;
+use scap::protocol::{Failure, FailureCode};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use url::Url;
+
+/// A transfer that broke without having got further is tried this often in all.
+pub(crate) const ATTEMPTS: u32 = 4;
 
 /// How registries are reached.
 #[derive(Debug, Clone)]
@@ -64,14 +67,28 @@ impl Registry {
 
     /// The bytes of the manifest `digest`; not yet verified.
     pub(crate) async fn manifest(&self, digest: &str) -> Result<Vec<u8>, Failure> {
-        let response = self.get(&format!("manifests/{digest}"), &manifest::ACCEPT.join(", "), 0).await?;
-        self.transport.read(response, manifest::MAX_MANIFEST_BYTES, "the image's manifest").await
+        self.small(&format!("manifests/{digest}"), &manifest::ACCEPT.join(", "), manifest::MAX_MANIFEST_BYTES, "the image's manifest").await
     }
 
     /// The bytes of a small blob; not yet verified.
     pub(crate) async fn small_blob(&self, digest: &str) -> Result<Vec<u8>, Failure> {
-        let response = self.blob(digest, 0).await?;
-        self.transport.read(response, manifest::MAX_CONFIG_BYTES, "the image's configuration").await
+        self.small(&format!("blobs/{digest}"), "*/*", manifest::MAX_CONFIG_BYTES, "the image's configuration").await
+    }
+
+    /// A small answer as a whole, asked for again when the transfer breaks.
+    async fn small(&self, path: &str, accept: &str, limit: usize, what: &str) -> Result<Vec<u8>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let response = self.get(path, accept, 0).await?;
+            match self.transport.read(response, limit, what).await {
+                Err(failure) if failure.code == FailureCode::RegistryUnreachable && attempt < ATTEMPTS => {
+                    tracing::info!("{} Asking for {what} again.", failure.message);
+                    tokio::time::sleep(Duration::from_millis(500) * attempt).await;
+                    attempt += 1;
+                }
+                read => return read,
+            }
+        }
     }
 
     /// A blob as it comes, without its first `from` bytes where the registry can leave them out: then the answer is 206.

@@ -2,7 +2,7 @@
 
 use crate::failure::{bad_image, storage};
 use crate::manifest::Descriptor;
-use crate::registry::Registry;
+use crate::registry::{ATTEMPTS, Registry};
 use crate::transport;
 use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
@@ -15,8 +15,6 @@ use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, BufWriter};
 use url::Url;
 
-/// A transfer that broke without having got further is tried this often in all.
-const ATTEMPTS: u32 = 4;
 /// A transfer is taken up this often in all, however far it gets.
 const MAX_ATTEMPTS: u32 = 50;
 const BUFFER_BYTES: usize = 1 << 20;

@@ -33,16 +33,22 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
 impl Image {
     /// Debian in name, without packages; of a gzip and a zstd layer.
     pub fn sample() -> Self {
+        Self::of(json!({"os": "linux", "architecture": "amd64"}))
+    }
+
+    /// As [`Image::sample`], with this in its configuration.
+    pub fn of(platform: serde_json::Value) -> Self {
         let lower = tar(&[("etc/os-release", OS_RELEASE), ("etc/removed", "x"), ("etc/passwd", "root:x:0:0::/root:/bin/sh\n")]);
         let upper = tar(&[("etc/.wh.removed", ""), ("usr/bin/app", "#!/bin/sh\n")]);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&lower).unwrap();
         let layers = vec![gzip.finish().unwrap(), zstd::encode_all(&upper[..], 1).unwrap()];
-        let config = json!({
-            "architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
+        let mut config = json!({
+            "created": "2026-01-02T03:04:05Z",
             "config": {"User": "app", "Env": ["PATH=/usr/bin"], "Cmd": ["/usr/bin/app"]},
             "rootfs": {"type": "layers", "diff_ids": [digest(&lower), digest(&upper)]},
         });
+        config.as_object_mut().unwrap().extend(platform.as_object().unwrap().clone());
         let config = config.to_string().into_bytes();
         let kinds = ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd"];
         let described: Vec<_> =
@@ -53,6 +59,11 @@ impl Image {
             "layers": described,
         });
         Self { layers, config, manifest: manifest.to_string().into_bytes() }
+    }
+
+    /// The layers, and last the configuration.
+    pub fn blobs(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.layers.iter().chain([&self.config])
     }
 
     pub fn layer_digest(&self, number: usize) -> String {

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod images;
+mod odd;
 mod peers;
+mod platforms;
 mod server;
+mod tls;
+mod ways;
 
 use images::Image;
 use inspector::pull::{Unpacked, pull};

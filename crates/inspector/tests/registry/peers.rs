@@ -37,7 +37,7 @@ fn run(command: &mut Command) -> Vec<u8> {
     out.stdout
 }
 
-fn openssl(dir: &Path, arguments: &str) -> Vec<u8> {
+pub fn openssl(dir: &Path, arguments: &str) -> Vec<u8> {
     run(Command::new("openssl").args(arguments.split(' ')).current_dir(dir))
 }
 
@@ -71,8 +71,13 @@ impl Registry {
     }
 
     pub async fn with_tls() -> Self {
+        Self::with_certificate(certificates).await
+    }
+
+    /// Behind TLS, with what `make` puts into cert.pem and key.pem.
+    pub async fn with_certificate(make: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        certificates(dir.path());
+        make(dir.path());
         let tls = format!(", tls: {{certificate: {0}/cert.pem, key: {0}/key.pem}}", dir.path().display());
         Self::start(dir, "", &tls, None).await
     }

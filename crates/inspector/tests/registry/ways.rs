@@ -1,0 +1,122 @@
+//! Logging in, redirects, broken transfers: what container runtimes take, and what nobody should.
+
+use crate::odd::{LOGIN, Odd, Tokens, Way};
+use crate::{fetch, refused};
+use scap::protocol::FailureCode;
+
+const GOOD: Tokens = Tokens::Json(r#"{"token":"good"}"#);
+
+fn bearer(rest: &str) -> Way {
+    Way::Challenge(vec![format!("Bearer realm=\"REALM\"{rest}")])
+}
+
+async fn pulls(odd: &Odd, secrets: &[String]) {
+    let dir = tempfile::tempdir().unwrap();
+    let pulled = fetch(&odd.image, &odd.access(secrets), dir.path()).await;
+    assert!(pulled.is_ok(), "{pulled:?}: {:#?}", odd.seen());
+}
+
+#[tokio::test]
+async fn registries_are_logged_in_to_in_all_of_their_ways() {
+    let challenge = |text: &str| Way::Challenge(vec![text.to_owned()]);
+    for (way, tokens) in [
+        (bearer(",service=\"s\",scope=\"repository:a/app:pull\""), Tokens::Json(r#"{"token":"","access_token":"good"}"#)),
+        (bearer(",service=\"s\""), Tokens::Json(r#"{"access_token":"good"}"#)),
+        (bearer(",service=\"s\""), Tokens::Json(r#"{"token":"good","access_token":"good","expires_in":300,"issued_at":null}"#)),
+        (bearer(",service=\"s\""), Tokens::Json(r#"{"token":null,"access_token":"good"}"#)),
+        (challenge("Basic realm=\"x\", Bearer realm=\"REALM\",service=\"s\""), GOOD),
+        (Way::Challenge(vec!["Negotiate".into(), "Basic realm=\"x\"".into()]), GOOD),
+        (bearer(""), GOOD),
+        (bearer(",service=\"s\",scope=\"repository:a/app:pull repository:a/base:pull\""), GOOD),
+        (challenge("Bearer realm=\"REALM\",service=\"a \\\"quoted\\\" service\",error=\"insufficient_scope\""), GOOD),
+        (challenge("Basic realm=\"x\""), GOOD),
+        (bearer(",service=\"s\""), Tokens::Posts),
+        (Way::Hides, GOOD),
+        (Way::Forbids, GOOD),
+        (Way::Open, GOOD),
+    ] {
+        let odd = Odd::start(way, tokens).await;
+        pulls(&odd, &[odd.secret(LOGIN)]).await;
+    }
+}
+
+#[tokio::test]
+async fn pull_secrets_are_tried_one_after_the_other_whatever_is_wrong_with_the_first() {
+    for way in [Way::Challenge(vec!["Basic realm=\"x\"".into()]), bearer(",service=\"s\""), Way::Hides, Way::Forbids] {
+        let odd = Odd::start(way, GOOD).await;
+        let port = odd.host.rsplit(':').next().unwrap();
+        let glob = format!("127.0.0.*:{port}");
+        let plain = |key: &str, entry: serde_json::Value| serde_json::json!({"auths": {key: entry}}).to_string();
+        pulls(&odd, &[odd.secret("nobody:wrong"), "{broken".into(), odd.secret(LOGIN)]).await;
+        pulls(&odd, &[plain(&glob, serde_json::json!({"auth": "dTpw"}))]).await;
+        pulls(&odd, &[plain(&format!("https://{}/v1/", odd.host), serde_json::json!({"username": "u", "password": "outdated", "auth": "dTpw\n"})), "{}".into()]).await;
+        pulls(&odd, &["{}".into(), "[]".into(), plain(&odd.host, serde_json::json!({"username": "u", "password": "p"})), "null".into()]).await;
+        let none = refused(&odd.image, &odd.access(&[])).await;
+        assert!(none.message.contains("there is none") || none.code == FailureCode::ImageNotFound, "{}", none.message);
+    }
+}
+
+#[tokio::test]
+async fn what_a_refused_login_met_is_said() {
+    let odd = Odd::start(bearer(",service=\"s\""), GOOD).await;
+    let wrong = refused(&odd.image, &odd.access(&[odd.secret("u:wrong")])).await;
+    assert_eq!(wrong.code, FailureCode::AccessDenied);
+    assert!(wrong.message.contains("refused the image pull secrets") && wrong.message.contains("token server 127.0.0.1 answered with 401"), "{}", wrong.message);
+    let odd = Odd::start(bearer(",service=\"s\""), Tokens::Json("<html>")).await;
+    let none = refused(&odd.image, &odd.access(&[odd.secret(LOGIN)])).await;
+    assert!(none.message.contains("gave no token"), "{}", none.message);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_in_the_middle_of_a_pull_is_renewed() {
+    let odd = Odd::start(bearer(",service=\"s\""), Tokens::Uses(1)).await;
+    pulls(&odd, &[odd.secret(LOGIN)]).await;
+    assert!(odd.seen().iter().filter(|line| line.contains("/token")).count() >= 3, "{:#?}", odd.seen());
+}
+
+#[tokio::test]
+async fn storage_behind_a_registry_gets_neither_login_nor_referer() {
+    let storage = Odd::start(Way::Open, GOOD).await;
+    let to = format!("http://{}/storage/", storage.host);
+    let odd = Odd::start(Way::Redirects(to), GOOD).await;
+    pulls(&odd, &[odd.secret(LOGIN)]).await;
+    let asked: Vec<String> = storage.seen();
+    assert!(asked.len() >= 3 && asked.iter().all(|line| line.starts_with("GET /storage/sha256:") && line.ends_with("? - -")), "{asked:#?}");
+}
+
+#[tokio::test]
+async fn a_registry_does_not_send_us_to_metadata_or_to_neighbours() {
+    for to in ["http://169.254.169.254/latest/", "http://[fe80::1]/", "http://0.0.0.0/"] {
+        let odd = Odd::start(Way::Redirects(to.into()), GOOD).await;
+        let refused = refused(&odd.image, &odd.access(&[])).await;
+        assert_eq!(refused.code, FailureCode::AccessDenied, "{to}: {}", refused.message);
+        assert!(refused.message.contains("private network or on this machine"), "{}", refused.message);
+    }
+    for realm in ["http://169.254.169.254/token", "http://[::ffff:a9fe:a9fe]/token", "http://metadata.localhost.invalid/token", "ftp://127.0.0.1/token", "https:///token", "file:///etc/passwd"] {
+        let odd = Odd::start(Way::Challenge(vec![format!("Bearer realm=\"{realm}\",service=\"s\"")]), GOOD).await;
+        let refused = refused(&odd.image, &odd.access(&[odd.secret(LOGIN)])).await;
+        assert!(matches!(refused.code, FailureCode::AccessDenied | FailureCode::RegistryUnreachable), "{realm}: {}", refused.message);
+        assert!(!refused.message.contains(LOGIN));
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_that_breaks_is_taken_up_where_it_broke() {
+    let odd = Odd::start(Way::Breaks(40, true), GOOD).await;
+    pulls(&odd, &[]).await;
+    let whole = Odd::start(Way::Breaks(1 << 20, true), GOOD).await;
+    pulls(&whole, &[]).await;
+}
+
+#[tokio::test]
+async fn a_pause_without_end_is_a_registry_that_is_too_busy() {
+    for pause in ["18446744073709551615", "99999999999999999999999", "3600", "Sat, 28 Nov 2099 18:00:00 GMT"] {
+        let odd = Odd::start(Way::Busy(pause.into()), GOOD).await;
+        assert_eq!(refused(&odd.image, &odd.access(&[])).await.code, FailureCode::RateLimited, "{pause}");
+    }
+    for nonsense in ["-1", "soon", "0"] {
+        let odd = Odd::start(Way::Busy(nonsense.into()), GOOD).await;
+        assert_eq!(refused(&odd.image, &odd.access(&[])).await.code, FailureCode::RateLimited, "{nonsense}");
+        assert!(odd.seen().len() < 10, "it is not asked without a pause");
+    }
+}
