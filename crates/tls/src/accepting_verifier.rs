@@ -48,7 +48,7 @@ impl AcceptingVerifier {
             return Err(Refusal::Version1.into());
         }
         if !is_usable(&leaf, now)? {
-            return Err(refused);
+            return Err(if is_for_servers(&leaf) { refused } else { CertificateError::InvalidPurpose.into() });
         }
         let pinned = self.given.iter().any(|each| each.as_ref() == end_entity.as_ref());
         if !pinned && !self.is_signed(&leaf, sent, now) {
@@ -149,11 +149,14 @@ fn is_usable(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<bool, E
     if now > validity.not_after.timestamp() {
         return Err(CertificateError::Expired.into());
     }
-    let for_servers = match certificate.extended_key_usage() {
+    Ok(is_for_servers(certificate) && certificate.extensions().iter().all(|extension| !extension.critical || is_understood(extension.parsed_extension())))
+}
+
+fn is_for_servers(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.extended_key_usage() {
         Ok(usage) => usage.is_none_or(|usage| usage.value.any || usage.value.server_auth),
         Err(_) => false,
-    };
-    Ok(for_servers && certificate.extensions().iter().all(|extension| !extension.critical || is_understood(extension.parsed_extension())))
+    }
 }
 
 fn is_understood(extension: &ParsedExtension<'_>) -> bool {
