@@ -211,7 +211,7 @@ impl Inspection {
             image: self.settings.image_name.clone(),
             env: image.unpacked.config.env.clone(),
             os: image.os.clone(),
-            debian_architecture: image.unpacked.platform.debian_architecture().to_owned(),
+            debian_architecture: told(&image.unpacked.platform).debian_architecture().to_owned(),
             package_database: image.database.clone(),
             packages: Arc::clone(&image.packages),
             memory_bytes: self.settings.memory_bytes,
@@ -278,6 +278,11 @@ async fn write(what: impl Serialize + Send + 'static, file: PathBuf) -> io::Resu
         Ok(())
     });
     written.await?
+}
+
+/// The image's platform, or this machine's for one that does not tell.
+fn told(platform: &Platform) -> Platform {
+    if platform.is_told() { platform.clone() } else { Platform::node() }
 }
 
 /// Waits for `work`; a panic in it becomes a failure, so that nobody waits for an end that never comes.

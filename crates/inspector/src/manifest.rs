@@ -117,6 +117,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, Failure> {
     }
 }
 
+/// Whether it is of Docker's first form, which [`parse`] refuses in words.
+pub(crate) fn is_schema_1(bytes: &[u8]) -> bool {
+    go::parse::<Raw>(bytes, NAMES).is_ok_and(|raw| raw.schema_version == Some(1))
+}
+
 fn check(config: &Descriptor, layers: &[Descriptor]) -> Result<(), Failure> {
     // Old tools say octet-stream, and some nothing at all.
     const CONFIGS: [&str; 4] = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json", "application/octet-stream", ""];

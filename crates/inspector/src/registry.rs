@@ -98,7 +98,7 @@ impl Registry {
 
     /// A layer from an address that the image names, without any login; what comes is verified like everything else.
     pub(crate) async fn elsewhere(&self, url: &Url, from: u64) -> Result<Response, Failure> {
-        let response = self.transport.send(&Ask { from, ..Ask::new(url, "*/*", None) }).await?;
+        let response = self.transport.send_elsewhere(&Ask { from, ..Ask::new(url, "*/*", None) }).await?;
         if response.status().is_success() { Ok(response) } else { Err(refusal::elsewhere(url, response.status())) }
     }
 

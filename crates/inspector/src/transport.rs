@@ -28,6 +28,8 @@ const MAX_REDIRECTS: usize = 10;
 
 pub(crate) struct Transport {
     client: Client,
+    /// The registry is on this machine.
+    here: bool,
     tls: rustls::ClientConfig,
     retry_for: Duration,
 }
@@ -61,7 +63,7 @@ impl Transport {
         let registry = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let resolver = Screened(Arc::new(move |name: &str, address| name == registry || may_hold_content(address, here)));
         let client = client(&tls, resolver, follow(move |address| may_hold_content(address, here)))?;
-        Ok(Self { client, tls, retry_for: access.retry_for })
+        Ok(Self { client, here, tls, retry_for: access.retry_for })
     }
 
     /// Asks the registry, and what it redirects to: never this machine or its neighbours, unless the registry is there.
@@ -69,6 +71,17 @@ impl Transport {
     /// # Errors
     /// `RegistryUnreachable`, `RegistryTls` (at once), `RateLimited`.
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+        self.send_with(&self.client, ask).await
+    }
+
+    /// Asks an address that the image names.
+    ///
+    /// # Errors
+    /// As [`Transport::send`]; `AccessDenied` for this machine and its neighbours.
+    pub(crate) async fn send_elsewhere(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+        if ask.url.host_str().and_then(literal).is_some_and(|address| !may_hold_content(address, self.here)) {
+            return Err(cause::inside(ask.url));
+        }
         self.send_with(&self.client, ask).await
     }
 
@@ -213,4 +226,31 @@ fn follow(may: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> redirect::Pol
 /// A wrong answer of a registry.
 pub(crate) fn odd(url: &Url, what: &str) -> Failure {
     bad_image(format!("The registry {} {what}.", authority(url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ask, Transport};
+    use crate::registry::Access;
+    use scap::protocol::FailureCode;
+    use std::time::Duration;
+    use url::Url;
+
+    /// Names are judged by the address that is connected to, so that a name that means another address the second time helps nobody.
+    #[tokio::test]
+    async fn logins_are_not_sent_to_a_name_of_this_machine_for_a_registry_that_is_elsewhere() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let access = Access { plain_http: vec![], ca_file: None, auth_dir: "/nonexistent".into(), platform: None, retry_for: Duration::ZERO };
+        let transport = Transport::new(&access, "registry.example").unwrap();
+        for host in ["localhost", "127.0.0.1", "[::1]", "0.0.0.0", "2130706433", "0x7f.1"] {
+            let url = Url::parse(&format!("http://{host}:{port}/token")).unwrap();
+            for form in [None, Some("grant_type=password".to_owned())] {
+                let ask = Ask { form, ..Ask::new(&url, "*/*", Some("Basic dTpw")) };
+                let refused = transport.send_login("93.184.216.34".parse().unwrap(), &ask).await.unwrap_err();
+                assert_eq!(refused.code, FailureCode::AccessDenied, "{host}: {}", refused.message);
+            }
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody came");
+    }
 }

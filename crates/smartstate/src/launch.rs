@@ -101,10 +101,11 @@ fn adopt(pod: &Pod, scan: &Scan) -> Result<Launched, Halt> {
 async fn read_authorities(ctx: &SmartState) -> Result<Option<String>, Halt> {
     match ctx.settings.registry_ca_file.as_str() {
         "" => Ok(None),
-        path => match tokio::fs::read_to_string(path).await {
-            Ok(pem) => Ok(Some(pem)),
-            Err(error) => Err(Reason::NotConfigured(format!("smartstate.registry_ca_file {path} cannot be read: {error}")).into()),
-        },
+        path => {
+            let wrong = |problem: String| Reason::NotConfigured(format!("smartstate.registry_ca_file {path} cannot be used: {problem}"));
+            let file = tokio::fs::read(path).await.map_err(|error| wrong(error.to_string()))?;
+            Ok(Some(tls::pem_of(&file).map_err(wrong)?))
+        }
     }
 }
 

@@ -10,4 +10,4 @@ pub use accepting_verifier::AcceptingVerifier;
 pub use client::{Trust, certificates, client_config};
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
-pub use text::certificates_in;
+pub use text::{certificates_in, pem_of};

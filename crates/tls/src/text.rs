@@ -1,5 +1,7 @@
 //! Certificates as people store them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 
 /// The certificates in a file: PEM with any text around it, spaces before its lines, any line ends or a byte order mark; or one certificate in DER.
@@ -22,9 +24,23 @@ pub fn certificates_in(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Stri
     }
 }
 
+/// The certificates in a file, of whatever form, as plain PEM.
+///
+/// # Errors
+/// As [`certificates_in`].
+pub fn pem_of(file: &[u8]) -> Result<String, String> {
+    const LINE: usize = 64;
+    let block = |certificate: &CertificateDer<'_>| {
+        let text = STANDARD.encode(certificate);
+        let lines: Vec<&str> = text.as_bytes().chunks(LINE).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    Ok(certificates_in(file)?.iter().map(block).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::certificates_in;
+    use super::{certificates_in, pem_of};
 
     #[test]
     fn certificates_are_found_however_they_are_stored() {
@@ -43,6 +59,8 @@ mod tests {
             assert_eq!(certificates_in(text.as_bytes()).unwrap(), one, "{text}");
         }
         assert_eq!(certificates_in(&one[0]).unwrap(), one, "DER");
+        assert_eq!(pem_of(&one[0]).unwrap(), pem);
+        assert_eq!(pem_of(format!("text\n{pem}").as_bytes()).unwrap(), pem);
         let both = format!("{pem}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{pem}");
         assert_eq!(certificates_in(both.as_bytes()).unwrap().len(), 2, "a damaged one does not stop the others");
     }

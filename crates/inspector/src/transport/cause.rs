@@ -85,7 +85,9 @@ fn certificate(wrong: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid yet{}: check the clocks", day(not_before)),
         CertificateError::NotValidForName => "is for another name".into(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names: Vec<&str> = presented.iter().take(5).map(String::as_str).collect();
+            // rustls writes them as `DnsName("registry.example")`.
+            let plain = |name: &String| name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')').trim_matches('"')).to_owned();
+            let names: Vec<String> = presented.iter().take(5).map(plain).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
             format!("is for {names}, not for {}: add this name to it (subjectAltName)", expected.to_str())
         }

@@ -43,10 +43,8 @@ async fn read(image: &Image, manifests: Vec<Vec<u8>>, wanted: &str) -> Result<Un
 /// Reads a list of which only the entry called `there` has an image; what warnings say.
 async fn taken(entries: &[(&str, &str)], wanted: &str) -> String {
     let image = Image::of(json!({"os": "linux"}));
-    let entries: Vec<Value> = entries
-        .iter()
-        .map(|(name, text)| entry(if *name == THERE { &image.manifest } else { name.as_bytes() }, MANIFEST, platform(text)))
-        .collect();
+    let entries: Vec<Value> =
+        entries.iter().map(|(name, text)| entry(if *name == THERE { &image.manifest } else { name.as_bytes() }, MANIFEST, platform(text))).collect();
     match read(&image, vec![list(&entries)], wanted).await {
         Ok(unpacked) => unpacked.warnings.join(" "),
         Err(failure) => panic!("{entries:?} for {wanted}: {}", failure.message),
@@ -85,7 +83,9 @@ async fn without_the_wanted_platform_another_one_for_linux_is_read_and_said() {
 #[tokio::test]
 async fn entries_that_do_not_say_what_they_are_for_are_looked_at() {
     let image = Image::of(json!({"os": "linux", "architecture": "amd64"}));
-    let signature = json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.example.signature", "digest": digest(b"s"), "size": 1}, "layers": []}).to_string().into_bytes();
+    let signature = json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.example.signature", "digest": digest(b"s"), "size": 1}, "layers": []})
+        .to_string()
+        .into_bytes();
     let unnamed = entry(&image.manifest, MANIFEST, Value::Null);
     let artifact = entry(&signature, MANIFEST, Value::Null);
     for (entries, wanted) in [
@@ -129,7 +129,10 @@ async fn what_is_for_no_linux_is_said_to_be_for_what_it_is() {
     assert_eq!((single.code, single.message.as_str()), (FailureCode::NoPlatform, "The image is for windows: only Linux images can be inspected."));
     let many = list(&[entry(b"x", MANIFEST, platform("windows/amd64")), entry(b"y", MANIFEST, platform("freebsd/arm64"))]);
     let many = read(&image, vec![many], "linux/amd64").await.unwrap_err();
-    assert_eq!((many.code, many.message.as_str()), (FailureCode::NoPlatform, "The image is made for windows/amd64, freebsd/arm64: only Linux images can be inspected."));
+    assert_eq!(
+        (many.code, many.message.as_str()),
+        (FailureCode::NoPlatform, "The image is made for windows/amd64, freebsd/arm64: only Linux images can be inspected.")
+    );
     let empty = read(&image, vec![list(&[])], "linux/amd64").await.unwrap_err();
     assert_eq!((empty.code, empty.message.as_str()), (FailureCode::NoPlatform, "The image's list names no image."));
 }

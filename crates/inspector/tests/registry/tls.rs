@@ -50,13 +50,15 @@ async fn a_certificate_that_is_given_itself_is_trusted_whether_it_is_an_authorit
 async fn what_is_wrong_with_a_certificate_is_said() {
     for (arguments, words) in [
         ("-days 2", "names no host in subjectAltName"),
-        ("-days 2 -addext subjectAltName=DNS:registry.example.org", "is for"),
+        ("-days 2 -addext subjectAltName=DNS:registry.example.org", "is for registry.example.org, not for 127.0.0.1"),
         ("-days 2 -addext subjectAltName=IP:127.0.0.1 -addext extendedKeyUsage=clientAuth", "not made for servers"),
     ] {
         let (registry, name) = registry(arguments).await;
         says(&registry, &name, words).await;
     }
-    for (from, to, words) in [("20200101000000Z", "20200201000000Z", "has expired (2020-02-01)"), ("20900101000000Z", "20900201000000Z", "is not valid yet (2090-01-01)")] {
+    for (from, to, words) in
+        [("20200101000000Z", "20200201000000Z", "has expired (2020-02-01)"), ("20900101000000Z", "20900201000000Z", "is not valid yet (2090-01-01)")]
+    {
         let registry = Registry::with_certificate(|dir| dated(dir, from, to)).await;
         let name = registry.push(&Image::sample(), "shop/tls");
         says(&registry, &name, words).await;

@@ -1,5 +1,6 @@
 //! Logging in, redirects, broken transfers: what container runtimes take, and what nobody should.
 
+use crate::images::Image;
 use crate::odd::{LOGIN, Odd, Tokens, Way};
 use crate::{fetch, refused};
 use scap::protocol::FailureCode;
@@ -49,7 +50,11 @@ async fn pull_secrets_are_tried_one_after_the_other_whatever_is_wrong_with_the_f
         let plain = |key: &str, entry: serde_json::Value| serde_json::json!({"auths": {key: entry}}).to_string();
         pulls(&odd, &[odd.secret("nobody:wrong"), "{broken".into(), odd.secret(LOGIN)]).await;
         pulls(&odd, &[plain(&glob, serde_json::json!({"auth": "dTpw"}))]).await;
-        pulls(&odd, &[plain(&format!("https://{}/v1/", odd.host), serde_json::json!({"username": "u", "password": "outdated", "auth": "dTpw\n"})), "{}".into()]).await;
+        pulls(
+            &odd,
+            &[plain(&format!("https://{}/v1/", odd.host), serde_json::json!({"username": "u", "password": "outdated", "auth": "dTpw\n"})), "{}".into()],
+        )
+        .await;
         pulls(&odd, &["{}".into(), "[]".into(), plain(&odd.host, serde_json::json!({"username": "u", "password": "p"})), "null".into()]).await;
         let none = refused(&odd.image, &odd.access(&[])).await;
         assert!(none.message.contains("there is none") || none.code == FailureCode::ImageNotFound, "{}", none.message);
@@ -61,7 +66,11 @@ async fn what_a_refused_login_met_is_said() {
     let odd = Odd::start(bearer(",service=\"s\""), GOOD).await;
     let wrong = refused(&odd.image, &odd.access(&[odd.secret("u:wrong")])).await;
     assert_eq!(wrong.code, FailureCode::AccessDenied);
-    assert!(wrong.message.contains("refused the image pull secrets") && wrong.message.contains("token server 127.0.0.1 answered with 401"), "{}", wrong.message);
+    assert!(
+        wrong.message.contains("refused the image pull secrets") && wrong.message.contains("token server 127.0.0.1 answered with 401"),
+        "{}",
+        wrong.message
+    );
     let odd = Odd::start(bearer(",service=\"s\""), Tokens::Json("<html>")).await;
     let none = refused(&odd.image, &odd.access(&[odd.secret(LOGIN)])).await;
     assert!(none.message.contains("gave no token"), "{}", none.message);
@@ -92,7 +101,14 @@ async fn a_registry_does_not_send_us_to_metadata_or_to_neighbours() {
         assert_eq!(refused.code, FailureCode::AccessDenied, "{to}: {}", refused.message);
         assert!(refused.message.contains("private network or on this machine"), "{}", refused.message);
     }
-    for realm in ["http://169.254.169.254/token", "http://[::ffff:a9fe:a9fe]/token", "http://metadata.localhost.invalid/token", "ftp://127.0.0.1/token", "https:///token", "file:///etc/passwd"] {
+    for realm in [
+        "http://169.254.169.254/token",
+        "http://[::ffff:a9fe:a9fe]/token",
+        "http://metadata.localhost.invalid/token",
+        "ftp://127.0.0.1/token",
+        "https:///token",
+        "file:///etc/passwd",
+    ] {
         let odd = Odd::start(Way::Challenge(vec![format!("Bearer realm=\"{realm}\",service=\"s\"")]), GOOD).await;
         let refused = refused(&odd.image, &odd.access(&[odd.secret(LOGIN)])).await;
         assert!(matches!(refused.code, FailureCode::AccessDenied | FailureCode::RegistryUnreachable), "{realm}: {}", refused.message);
@@ -119,4 +135,56 @@ async fn a_pause_without_end_is_a_registry_that_is_too_busy() {
         assert_eq!(refused(&odd.image, &odd.access(&[])).await.code, FailureCode::RateLimited, "{nonsense}");
         assert!(odd.seen().len() < 10, "it is not asked without a pause");
     }
+}
+
+/// A manifest of the sample whose layers are described in another way.
+fn described(image: &Image, change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"].as_array_mut().unwrap().iter_mut().for_each(change);
+    manifest.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn layers_are_known_by_what_they_are_and_foreign_ones_read_where_they_are_there() {
+    let image = Image::sample();
+    for kind in [
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/octet-stream",
+        "",
+    ] {
+        let manifest = described(&image, |layer| layer["mediaType"] = kind.into());
+        let odd = Odd::with(Way::Open, GOOD, &image, vec![manifest]).await;
+        pulls(&odd, &[]).await;
+    }
+    let nowhere = format!("sha256:{}", "0".repeat(64));
+    for (urls, words) in [
+        (serde_json::json!(null), "missing in the registry"),
+        (serde_json::json!(["http://127.0.0.1:1/layer"]), "foreign layer"),
+        (serde_json::json!(["https://169.254.169.254/layer"]), "private network or on this machine"),
+    ] {
+        let manifest = described(&image, |layer| {
+            layer["digest"] = nowhere.clone().into();
+            layer["urls"] = urls.clone();
+        });
+        let odd = Odd::with(Way::Open, GOOD, &image, vec![manifest]).await;
+        let refused = refused(&odd.image, &odd.access(&[])).await;
+        assert!(refused.message.contains(words), "{}", refused.message);
+    }
+}
+
+#[tokio::test]
+async fn manifests_of_other_forms_are_said_to_be_that() {
+    let image = Image::sample();
+    let signed = br#"{"schemaVersion":1,"name":"a/app","fsLayers":[],"history":[],"signatures":[]}"#.to_vec();
+    let first = Odd::with(Way::Open, GOOD, &image, vec![signed]).await;
+    // As a registry has it: the digest is that of what is signed.
+    let name = format!("{}/a/app@{}", first.host, first.image.split_once('@').unwrap().1);
+    let refused_first = refused(&name, &first.access(&[])).await;
+    assert!(refused_first.message.contains("schema 1"), "{}", refused_first.message);
+    let large = format!("{{\"schemaVersion\":2,\"x\":\"{}\"}}", "x".repeat(5 << 20)).into_bytes();
+    let large = Odd::with(Way::Open, GOOD, &image, vec![large]).await;
+    let too_large = refused(&large.image, &large.access(&[])).await;
+    assert_eq!(too_large.code, FailureCode::TooLarge, "{}", too_large.message);
+    assert!(too_large.message.contains("manifest is larger than 4 MiB"), "{}", too_large.message);
 }
