@@ -101,19 +101,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, Failure> {
     if raw.schema_version == Some(1) {
         return Err(bad_image("The image has a manifest of Docker's first form (schema 1): push it again with a current tool."));
     }
-    match (raw.manifests, raw.config, raw.layers) {
-        (Some(manifests), None, None) => Ok(Manifest::List(manifests)),
-        (manifests, Some(config), Some(layers)) if manifests.as_ref().is_none_or(Vec::is_empty) => {
+    let (manifests, layers) = (raw.manifests, raw.layers.unwrap_or_default());
+    match (manifests, raw.config) {
+        (manifests, Some(config)) if manifests.as_ref().is_none_or(Vec::is_empty) => {
             check(&config, &layers)?;
             let media_type = raw.media_type.unwrap_or_else(|| if config.media_type.contains("docker") { DOCKER_MANIFEST } else { OCI_MANIFEST }.to_owned());
             Ok(Manifest::Image { media_type, config, layers })
         }
-        // Some tools write an empty list of the other kind beside.
-        (Some(manifests), None, Some(layers)) if layers.is_empty() => Ok(Manifest::List(manifests)),
-        (Some(manifests), config, layers) if !manifests.is_empty() && (config.is_some() || layers.is_some()) => {
-            Err(bad_image("The image's manifest is an image and a list of images at once, which nobody may take."))
-        }
-        _ => Err(bad_image("The image's manifest is neither an image nor a list of images.")),
+        (Some(manifests), None) if layers.is_empty() => Ok(Manifest::List(manifests)),
+        (Some(_), _) => Err(bad_image("The image's manifest is an image and a list of images at once, which nobody may take.")),
+        (None, _) => Err(bad_image("The image's manifest is neither an image nor a list of images.")),
     }
 }
 
@@ -175,10 +172,16 @@ mod tests {
         for config in [config, "application/octet-stream"] {
             assert!(matches!(parse(image(config, tar, &good).as_bytes()), Ok(Manifest::Image { layers, .. }) if layers.len() == 1));
         }
+        for odd in [r#","layers":null,"manifests":null"#, r#","manifests":[]"#, ""] {
+            let text = format!(r#"{{"SchemaVersion":2,"Config":{{"mediaType":null,"digest":"{good}","size":1,"annotations":{{"a":null}}}}{odd}}}"#);
+            assert!(matches!(parse(text.as_bytes()), Ok(Manifest::Image { layers, .. }) if layers.is_empty()), "{text}");
+        }
         for (text, word) in [
             (image("application/vnd.cncf.helm.config.v1+json", tar, &good), "helm"),
             (image(config, "application/vnd.oci.image.layer.v1.tar+gzip+encrypted", &good), "encrypted"),
             (image(config, tar, "sha256:../../x"), "digest"),
+            (image(config, tar, &good).replacen('{', r#"{"manifests":[{"digest":"x","size":1}],"#, 1), "at once"),
+            (r#"{"schemaVersion":2,"manifests":[],"layers":[{"digest":"x","size":1}]}"#.to_owned(), "at once"),
             (r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), "schema 1"),
             ("{}".to_owned(), "neither"),
             ("<html>".to_owned(), "damaged"),

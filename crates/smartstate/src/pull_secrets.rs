@@ -78,6 +78,7 @@ fn fitting(secret: &Secret, image: &Reference) -> (Option<String>, Vec<String>) 
     }
     for (file, text) in files {
         match keyring::entries(&text.0) {
+            Ok(entries) if entries.is_empty() => problems.push(format!("holds no registry login in {file}")),
             Ok(entries) => {
                 for (key, entry) in entries.into_iter().filter(|(key, _)| keyring::rank(key, &image.registry, &image.name).is_some()) {
                     match keyring::logins(&entry) {
@@ -148,6 +149,7 @@ mod tests {
         for (file, text, words) in [
             (".dockerconfigjson", "broken secret", "cannot be used: it is no JSON"),
             ("other", "{}", "holds no registry login"),
+            (".dockerconfigjson", r#"{"auths":null,"credHelpers":{"a.b":"ecr"}}"#, "holds no registry login"),
             (".dockerconfigjson", r#"{"auths":{"quay.io":{"auth":"!!secret!!"}}}"#, "“quay.io” that cannot be used: its “auth”"),
             (".dockerconfigjson", r#"{"auths":{"quay.io":{}}}"#, "“quay.io” without a login"),
             (".dockerconfigjson", r#"{"auths":[]}"#, "“auths” is no object"),

@@ -41,6 +41,9 @@ struct Candidate {
 /// # Errors
 /// `NoPlatform`: nothing is for Linux. `BadImage`, and those of the registry.
 pub(super) async fn choose(registry: &Registry, image: &Reference, wanted: &Platform) -> Result<Parts, Failure> {
+    if !wanted.is_linux() {
+        return Err(failure(FailureCode::NoPlatform, format!("The image's containers run on {wanted}: only Linux images can be inspected.")));
+    }
     let mut chosen = match verified(registry, &image.digest).await? {
         Manifest::List(list) => from_list(registry, list, wanted).await?,
         found => parts(registry, image.digest.clone(), found).await?,

@@ -127,6 +127,11 @@ async fn what_is_for_no_linux_is_said_to_be_for_what_it_is() {
     let image = Image::of(json!({"os": "windows", "architecture": "amd64", "os.version": "10.0.17763.1"}));
     let single = read(&image, vec![], "linux/amd64").await.unwrap_err();
     assert_eq!((single.code, single.message.as_str()), (FailureCode::NoPlatform, "The image is for windows: only Linux images can be inspected."));
+    let elsewhere = read(&image, vec![], "windows/amd64").await.unwrap_err();
+    assert_eq!(
+        (elsewhere.code, elsewhere.message.as_str()),
+        (FailureCode::NoPlatform, "The image's containers run on windows/amd64: only Linux images can be inspected.")
+    );
     let many = list(&[entry(b"x", MANIFEST, platform("windows/amd64")), entry(b"y", MANIFEST, platform("freebsd/arm64"))]);
     let many = read(&image, vec![many], "linux/amd64").await.unwrap_err();
     assert_eq!(
