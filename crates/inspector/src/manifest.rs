@@ -85,7 +85,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D)
 pub(crate) enum Manifest {
     Image {
         media_type: String,
-        config: Descriptor,
+        config: Box<Descriptor>,
         layers: Vec<Descriptor>,
     },
     /// Entries in the list's order.
@@ -106,7 +106,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, Failure> {
         (manifests, Some(config)) if manifests.as_ref().is_none_or(Vec::is_empty) => {
             check(&config, &layers)?;
             let media_type = raw.media_type.unwrap_or_else(|| if config.media_type.contains("docker") { DOCKER_MANIFEST } else { OCI_MANIFEST }.to_owned());
-            Ok(Manifest::Image { media_type, config, layers })
+            Ok(Manifest::Image { media_type, config: Box::new(config), layers })
         }
         (Some(manifests), None) if layers.is_empty() => Ok(Manifest::List(manifests)),
         (Some(_), _) => Err(bad_image("The image's manifest is an image and a list of images at once, which nobody may take.")),

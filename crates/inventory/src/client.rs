@@ -63,9 +63,7 @@ fn identity(auth: &Auth) -> anyhow::Result<Option<Identity>> {
 fn auth_info(auth: &Auth) -> AuthInfo {
     match auth {
         Auth::Token(token) => AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() },
-        Auth::Basic { username, password } => {
-            AuthInfo { username: Some(username.clone()), password: Some(password.clone().into()), ..AuthInfo::default() }
-        }
+        Auth::Basic { username, password } => AuthInfo { username: Some(username.clone()), password: Some(password.clone().into()), ..AuthInfo::default() },
         Auth::ClientCertificate { token, .. } => AuthInfo { token: token.clone().map(Into::into), ..AuthInfo::default() },
     }
 }

@@ -118,7 +118,8 @@ impl ConnectError {
 }
 
 const UNREACHABLE: &str = "Check that the API server runs, and that no firewall stands between it and this server.";
-const TOO_LARGE: &str = "Look at what answers at that address: no sound API server sends so much. What was read before stays; pause the provider until this is clear.";
+const TOO_LARGE: &str =
+    "Look at what answers at that address: no sound API server sends so much. What was read before stays; pause the provider until this is clear.";
 const CHECK_LOGIN: &str =
     "Check that the token or certificate belongs to this cluster and has not expired or been revoked; config/kubernetes-provider.yaml makes one that lasts.";
 

@@ -43,12 +43,16 @@ pub(crate) fn parse(text: &str, context: Option<&str>) -> Result<Connection> {
 fn must_be_config(file: &Node) -> Result<()> {
     if !matches!(file, Node::Map(_)) {
         let what = if file.is_null() { "It is empty".to_owned() } else { format!("It is {}", file.describe()) };
-        return Err(ConnectError::input(format!("This is not a kubeconfig. {what}."), "Paste the whole output of: kubectl config view --minify --flatten --raw"));
+        return Err(ConnectError::input(
+            format!("This is not a kubeconfig. {what}."),
+            "Paste the whole output of: kubectl config view --minify --flatten --raw",
+        ));
     }
     match (file.get("kind"), file.get("apiVersion")) {
-        (Node::Text(kind), _) if !kind.is_empty() && kind != "Config" => {
-            Err(ConnectError::input(format!("This is not a kubeconfig but an object of the kind {kind:?}."), "Give the file that kubectl uses, usually ~/.kube/config."))
-        }
+        (Node::Text(kind), _) if !kind.is_empty() && kind != "Config" => Err(ConnectError::input(
+            format!("This is not a kubeconfig but an object of the kind {kind:?}."),
+            "Give the file that kubectl uses, usually ~/.kube/config.",
+        )),
         (_, Node::Text(version)) if !version.is_empty() && version != "v1" => {
             Err(ConnectError::input(format!("The kubeconfig has the version {version:?}; only v1 is known."), FLATTEN))
         }

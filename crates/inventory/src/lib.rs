@@ -32,8 +32,8 @@ pub use connection::{Auth, Connection, Kind};
 pub use failure::{ConnectError, Reason};
 pub use refresh::refresh;
 pub use supervisor::watch_all;
-pub use versions::Versions;
 pub use validate::{Validated, validate, validate_stored};
+pub use versions::Versions;
 
 use model::ids::ServerId;
 use model::{Clock, Sealer};

@@ -60,9 +60,7 @@ pub(crate) fn warning(kind: Kind, found: Openshift) -> Option<String> {
         (Kind::Kubernetes, Openshift::Yes | Openshift::Away) => {
             "This cluster is an OpenShift, which refuses scan pods that are made for a plain Kubernetes: give it the type OpenShift."
         }
-        (Kind::Openshift, Openshift::Away) => {
-            "The OpenShift API of this cluster does not answer just now, as during an update. Tidewaiter can do without it."
-        }
+        (Kind::Openshift, Openshift::Away) => "The OpenShift API of this cluster does not answer just now, as during an update. Tidewaiter can do without it.",
         (Kind::Openshift, Openshift::Unknown) => "The login may not ask whether this cluster is an OpenShift; it is taken for one, as you say.",
         _ => return None,
     };

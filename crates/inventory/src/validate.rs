@@ -64,7 +64,11 @@ async fn check(connection: &Connection, kind: Kind, scan_namespace: &str) -> Res
 /// A client, or why the certificates in the connection cannot be used.
 pub(crate) async fn connect(connection: &Connection) -> Result<kube::Client, ConnectError> {
     client(connection).await.map_err(|error| {
-        ConnectError::new(Reason::Tls, format!("The login's certificates cannot be used: {error:#}."), "Give them again, in PEM form, or the token of a ServiceAccount instead.")
+        ConnectError::new(
+            Reason::Tls,
+            format!("The login's certificates cannot be used: {error:#}."),
+            "Give them again, in PEM form, or the token of a ServiceAccount instead.",
+        )
     })
 }
 

@@ -39,7 +39,9 @@ fn too_much_and_too_slow_are_told_apart_however_deep_they_are_wrapped() {
 
 #[test]
 fn old_certificates_are_refused_in_words() {
-    for (refusal, words) in [(Refusal::NoNames, "subjectAltName"), (Refusal::Version1, "version 1"), (Refusal::Sha1, "SHA-1"), (Refusal::WeakKey(1024), "1024 bits")] {
+    for (refusal, words) in
+        [(Refusal::NoNames, "subjectAltName"), (Refusal::Version1, "version 1"), (Refusal::Sha1, "SHA-1"), (Refusal::WeakKey(1024), "1024 bits")]
+    {
         let error = of_tls(&refusal.into(), "https://lab");
         assert_eq!(error.reason, Reason::Tls);
         assert!(error.message.starts_with("https://lab has a certificate that ") && error.message.contains(words), "{error}");

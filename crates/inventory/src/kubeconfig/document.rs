@@ -94,7 +94,8 @@ fn reason(error: &serde_yaml_ng::Error, left: usize) -> String {
         return format!("it has more than {VALUES_MAX} values");
     }
     let text = error.to_string();
-    let known = ["found a tab character", "did not find expected", "mapping values are not allowed", "recursion limit exceeded", "unknown anchor", "repetition limit"];
+    let known =
+        ["found a tab character", "did not find expected", "mapping values are not allowed", "recursion limit exceeded", "unknown anchor", "repetition limit"];
     let what = known.into_iter().find(|known| text.contains(known)).map_or("it is neither YAML nor JSON".to_owned(), |known| format!("{known} …"));
     match error.location() {
         Some(place) => format!("{what} (line {}, column {})", place.line(), place.column()),

@@ -44,7 +44,11 @@ fn inventory(pool: &PgPool, objects_max: usize) -> Inventory {
     Inventory { pool: pool.clone(), clock: Clock::default(), sealer: Sealer::new(&[1; 32]), settings, server: ServerId(1) }
 }
 
-async fn read_projects(pool: &PgPool, objects_max: usize, answer: impl Fn(usize, &str) -> String + Send + Sync + 'static) -> (Result<(), Trouble>, Vec<String>) {
+async fn read_projects(
+    pool: &PgPool,
+    objects_max: usize,
+    answer: impl Fn(usize, &str) -> String + Send + Sync + 'static,
+) -> (Result<(), Trouble>, Vec<String>) {
     let (ctx, provider) = (inventory(pool, objects_max), provider(pool).await);
     let (connection, asked) = answering(answer).await;
     let reader = Reader { ctx: &ctx, provider, client: client(&connection).await.unwrap(), server: "https://lab".into() };

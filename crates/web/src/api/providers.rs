@@ -36,7 +36,11 @@ pub(crate) const PROVIDERS: Collection = Collection {
         Attribute::plain("endpoint", "p.endpoint", Kind::Text),
         Attribute::plain("api_version", "p.api_version", Kind::Text),
         Attribute::plain("openshift_version", "p.openshift_version", Kind::Text),
-        Attribute::plain("authentication_status", "CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END", Kind::Text),
+        Attribute::plain(
+            "authentication_status",
+            "CASE WHEN p.removing_at IS NOT NULL THEN 'removing' WHEN p.paused_at IS NOT NULL THEN 'paused' ELSE p.status END",
+            Kind::Text,
+        ),
         Attribute::plain("authentication_message", "p.status_message", Kind::Text),
         Attribute::plain("shares_results", "p.shares_results", Kind::Boolean),
         Attribute::plain("last_refresh_date", "p.refreshed_at", Kind::Time),

@@ -16,7 +16,10 @@ pub(super) fn is_manifest(path: &str) -> bool {
 }
 
 /// The list's path, and for each package a header as rpm would write it.
-pub(super) fn headers(root: &Path) -> Result<Option<(String, Vec<Vec<u8>>)>, Unreadable> {
+type Listed = (String, Vec<Vec<u8>>);
+
+/// What the list names; `None` when there is none.
+pub(super) fn headers(root: &Path) -> Result<Option<Listed>, Unreadable> {
     for path in FILES {
         let Some(bytes) = inside::read(root, path, MAX_BYTES).map_err(Unreadable::io(path))? else { continue };
         let text = String::from_utf8_lossy(&bytes);
