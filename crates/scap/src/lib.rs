@@ -8,6 +8,7 @@ pub mod keyring;
 pub mod oval;
 pub mod protocol;
 pub mod report;
+pub mod secrets;
 pub mod tally;
 mod text;
 mod xml;

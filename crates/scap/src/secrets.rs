@@ -1,0 +1,96 @@
+//! What is a secret, and what only looks like one: passwords, tokens and keys in variables, commands, labels and files.
+//!
+//! One detector serves the rules of the image benchmark and the masking on pages, so that both see the same. It works on text alone: no files, no network, and
+//! no asking whether a token still works. It knows secrets by four signs: the form of a provider's token ([`Kind::Token`]), a private key, a login in a URL or an
+//! `Authorization` header, and a name that says that the value is one. What stands for a value (`${DB_PASSWORD}`, `<password>`, `****`, the keys in a provider's
+//! documentation) is no secret; a default password that is really set is one. See docs/adr/0008.
+
+mod command;
+mod header;
+mod key;
+mod mask;
+mod name;
+mod pair;
+mod placeholder;
+#[cfg(test)]
+mod tests;
+mod token;
+mod url;
+mod value;
+
+use std::ops::Range;
+
+pub use command::in_command;
+pub use key::starts_private_key;
+pub use mask::{MASK, mask_command, mask_text, mask_variable, mask_variables};
+pub use pair::{Pair, Style, pairs};
+pub use placeholder::is_placeholder;
+pub use value::is_secret_value;
+
+/// By which sign a secret was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The form of a provider's token.
+    Token,
+    /// A private key in PEM or PuTTY form, with its content.
+    PrivateKey,
+    /// The credentials of an `Authorization` header or the like.
+    Header,
+    /// The login in a URL.
+    Url,
+    /// The name of the variable, option or field.
+    Named,
+}
+
+/// A secret in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub kind: Kind,
+    /// What it is, for people: `GitHub token`. Never the secret itself.
+    pub what: &'static str,
+    /// Its bytes in the text.
+    pub range: Range<usize>,
+}
+
+/// The secrets that any text shows by itself: tokens, private keys, headers, logins in URLs. In the order of the text, without overlaps.
+pub fn in_text(text: &str) -> Vec<Secret> {
+    let mut found = token::find(text);
+    found.extend(key::find(text));
+    found.extend(header::find(text));
+    found.extend(url::find(text));
+    sorted(found)
+}
+
+/// The secrets in the value of a variable, label or field; ranges are in `value`.
+pub fn in_variable(name: &str, value: &str) -> Vec<Secret> {
+    let mut found = in_text(value);
+    found.extend(in_pairs(value, Style::Inline));
+    if found.is_empty() && is_secret_value(name, value) {
+        found.push(Secret { kind: Kind::Named, what: name::what(name), range: 0..value.len() });
+    }
+    sorted(found)
+}
+
+/// The secrets in a line of a configuration file: what [`in_text`] finds, and values whose name says so.
+pub fn in_line(line: &str, style: Style) -> Vec<Secret> {
+    let mut found = in_text(line);
+    found.extend(in_pairs(line, style));
+    sorted(found)
+}
+
+fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
+    let named = pairs(text, style).into_iter().filter(|pair| is_secret_value(pair.name, pair.value));
+    named.map(|pair| Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range }).collect()
+}
+
+/// In the order of the text; of several that overlap the first and longest.
+fn sorted(mut found: Vec<Secret>) -> Vec<Secret> {
+    found.sort_by(|a, b| (a.range.start, b.range.end, a.kind).cmp(&(b.range.start, a.range.end, b.kind)));
+    let mut end = 0;
+    found.retain(|secret| {
+        let apart = secret.range.start >= end;
+        end = end.max(secret.range.end);
+        apart
+    });
+    found
+}

@@ -1,0 +1,461 @@
+//! What a variable's, option's or field's name says of its value.
+
+/// How far a name goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Whatever is set is a password, a short number too.
+    Password,
+    /// What is set is a secret, unless it is a number or a measure.
+    Secret,
+    /// It may be a secret: when it looks made by chance.
+    Perhaps,
+    /// It is none.
+    Nothing,
+}
+
+/// Words after which a name is not about the secret itself but about something of it.
+const ABOUT: &[&str] = &[
+    "FILE",
+    "FILES",
+    "FILENAME",
+    "PATH",
+    "PATHS",
+    "DIR",
+    "DIRECTORY",
+    "FOLDER",
+    "LOCATION",
+    "MOUNT",
+    "VOLUME",
+    "URL",
+    "URLS",
+    "URI",
+    "HOST",
+    "PORT",
+    "ENDPOINT",
+    "ADDR",
+    "ADDRESS",
+    "SERVER",
+    "NAME",
+    "NAMES",
+    "ID",
+    "IDS",
+    "TYPE",
+    "KIND",
+    "CLASS",
+    "TTL",
+    "LENGTH",
+    "LEN",
+    "MIN",
+    "MAX",
+    "SIZE",
+    "COUNT",
+    "LIMIT",
+    "LIMITS",
+    "BUDGET",
+    "EXPIRY",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRATION",
+    "EXP",
+    "IN",
+    "TIMEOUT",
+    "LIFETIME",
+    "LIFESPAN",
+    "VALIDITY",
+    "AGE",
+    "DAYS",
+    "HOURS",
+    "MINUTES",
+    "SECONDS",
+    "SECS",
+    "MS",
+    "INTERVAL",
+    "DURATION",
+    "POLICY",
+    "POLICIES",
+    "ALGORITHM",
+    "ALGO",
+    "ALG",
+    "METHOD",
+    "MODE",
+    "FORMAT",
+    "ENABLED",
+    "ENABLE",
+    "DISABLED",
+    "DISABLE",
+    "REQUIRED",
+    "REQUIRE",
+    "OPTIONAL",
+    "REGEX",
+    "PATTERN",
+    "HEADER",
+    "HEADERS",
+    "FIELD",
+    "COLUMN",
+    "PARAM",
+    "ISSUER",
+    "ISS",
+    "AUDIENCE",
+    "AUD",
+    "PROVIDER",
+    "BACKEND",
+    "STORE",
+    "STORAGE",
+    "MANAGER",
+    "SERVICE",
+    "VERSION",
+    "REF",
+    "REFERENCE",
+    "ARN",
+    "PREFIX",
+    "SUFFIX",
+    "STRENGTH",
+    "ROUNDS",
+    "ITERATIONS",
+    "COST",
+    "HASHER",
+    "HASHERS",
+    "HASHING",
+    "HINT",
+    "PROMPT",
+    "RESET",
+    "ALLOWED",
+    "CHECK",
+    "CHANGE",
+    "LABEL",
+    "DESCRIPTION",
+    "USERNAME",
+    "USER",
+    "EMAIL",
+    "DOMAIN",
+    "REGION",
+    "SCOPE",
+    "SCOPES",
+    "PARALLELISM",
+    "STDIN",
+    "SHA256",
+    "SHA512",
+    "SHA1",
+    "MD5",
+    "CHECKSUM",
+    "FINGERPRINT",
+    "DIGEST",
+    "RENEWAL",
+    "REFRESH",
+    "ROTATION",
+    "ROTATE",
+    "VALIDATOR",
+    "VALIDATORS",
+    "VALIDATION",
+    "ENCODER",
+    "ENCRYPTION",
+    "QUALITY",
+    "HISTORY",
+    "COMPLEXITY",
+    "CHARS",
+    "CHARACTERS",
+    "GRANT",
+    "FLOW",
+    "EXCHANGE",
+    "REVIEW",
+    "ENGINE",
+    "OPS",
+    "OPTS",
+    "OPTIONS",
+    "CONFIG",
+    "VAR",
+    "ENV",
+    "SOURCE",
+    "STRATEGY",
+    "PLUGIN",
+    "CACHE",
+    "COOKIE",
+    "LEEWAY",
+    "ENCODING",
+    "LANG",
+    "SALTED",
+    "DUMMY",
+    "PARSER",
+    "GENERATOR",
+    "LOGIN",
+    "AUTHENTICATION",
+    "SUPPORT",
+    "RATE",
+    "WINDOW",
+    "BUCKET",
+    "BYTES",
+    "BITS",
+    "CREATOR",
+    "EMPTY",
+];
+/// Words that leave a name what it is: which secret, or in which form.
+const OF_IT: &[&str] = &[
+    "BASE",
+    "VALUE",
+    "PROD",
+    "PRODUCTION",
+    "DEV",
+    "DEVELOPMENT",
+    "STAGING",
+    "STAGE",
+    "QA",
+    "CI",
+    "TEST",
+    "CURRENT",
+    "PREVIOUS",
+    "OLD",
+    "NEW",
+    "PRIMARY",
+    "SECONDARY",
+    "DEFAULT",
+    "ROOT",
+    "ADMIN",
+    "PLAIN",
+    "PLAINTEXT",
+    "TEXT",
+    "RAW",
+    "B64",
+    "BASE64",
+    "ENCODED",
+    "JSON",
+    "HEX",
+    "RO",
+    "RW",
+    "READ",
+    "READONLY",
+    "WRITE",
+    "MASTER",
+    "REPLICA",
+    "LIVE",
+    "INITIAL",
+    "HASH",
+    "BIND",
+];
+/// Words before a token, secret or key that make it none, or one for everybody.
+const NOT_OURS: &[&str] = &[
+    "PUBLIC",
+    "PUBLISHABLE",
+    "ANON",
+    "MAX",
+    "MIN",
+    "NUM",
+    "TOTAL",
+    "PER",
+    "PAD",
+    "EOS",
+    "BOS",
+    "UNK",
+    "SEP",
+    "CLS",
+    "MASK",
+    "STOP",
+    "SPECIAL",
+    "INPUT",
+    "OUTPUT",
+    "CONTEXT",
+    "COMPLETION",
+    "PROMPT",
+    "PULL",
+    "TLS",
+    "EXISTING",
+    "IMAGEPULL",
+    "K8S",
+    "KUBE",
+    "KUBERNETES",
+    "GPG",
+    "PGP",
+    "SITE",
+    "PRIMARY",
+    "FOREIGN",
+    "PARTITION",
+    "SORT",
+    "HOT",
+    "CSRF",
+    "XSRF",
+    "TRUSTED",
+    "HOST",
+    "AUTHORIZED",
+    "ALLOW",
+    "ALLOWED",
+    "IGNORE",
+    "ENABLE",
+    "DISABLE",
+    "USE",
+    "HAS",
+    "IS",
+    "NO",
+    "SKIP",
+    "REQUIRE",
+    "INSTRUMENTATION",
+    "FINGERPRINT",
+    "VERIFY",
+    "VERIFICATION",
+    "CHECK",
+    "MAP",
+    "CACHE",
+    "OBJECT",
+    "KNOWN",
+];
+/// What makes a key a secret one.
+const SECRET_KEYS: &[&str] = &[
+    "API",
+    "ACCESS",
+    "SECRET",
+    "PRIVATE",
+    "ENCRYPTION",
+    "ENCRYPT",
+    "DECRYPTION",
+    "SIGNING",
+    "SIGN",
+    "SIGNATURE",
+    "MASTER",
+    "ACCOUNT",
+    "STORAGE",
+    "AUTH",
+    "SERVICE",
+    "ADMIN",
+    "APP",
+    "APPLICATION",
+    "LICENSE",
+    "SHARED",
+    "SUBSCRIPTION",
+    "FUNCTION",
+    "INTEGRATION",
+    "WRITE",
+    "DEPLOY",
+    "CRYPT",
+    "AES",
+    "HMAC",
+    "JWT",
+    "COOKIE",
+    "SESSION",
+    "SECURITY",
+    "WEBHOOK",
+    "CLIENT",
+    "ROOT",
+    "PRESHARED",
+    "PSK",
+    "SERVER",
+    "USER",
+    "TOKEN",
+];
+
+/// The words of a name, in capitals: parted at signs and where small letters meet capitals, without digits at their ends.
+fn words(name: &str) -> Vec<String> {
+    let chars: Vec<char> = name.chars().collect();
+    let mut words = vec![String::new()];
+    for (at, c) in chars.iter().enumerate() {
+        let after_small = at > 0 && (chars[at - 1].is_ascii_lowercase() || chars[at - 1].is_ascii_digit());
+        let before_small = at > 0 && chars[at - 1].is_ascii_uppercase() && chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
+        if !c.is_ascii_alphanumeric() || c.is_ascii_uppercase() && (after_small && chars[at - 1].is_ascii_lowercase() || before_small) {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (c.is_ascii_alphanumeric(), words.last_mut()) {
+            word.push(c.to_ascii_uppercase());
+        }
+    }
+    let keeps_digits = |word: &str| matches!(word, "SHA256" | "SHA512" | "SHA1" | "MD5" | "B64" | "BASE64" | "K8S");
+    let words = words.into_iter().map(|word| if keeps_digits(&word) { word } else { word.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned() });
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// What a word says by itself, with the one before it.
+fn noun(word: &str, before: Option<&str>) -> Option<Meaning> {
+    const GLUED: [&str; 22] = [
+        "DBPASS",
+        "ROOTPASS",
+        "ADMINPASS",
+        "USERPASS",
+        "STOREPASS",
+        "KEYPASS",
+        "KEYSTOREPASS",
+        "TRUSTSTOREPASS",
+        "SMTPPASS",
+        "FTPPASS",
+        "REQUIREPASS",
+        "MASTERAUTH",
+        "SSHPASS",
+        "MYSQLPASS",
+        "LDAPPASS",
+        "DBPWD",
+        "ROOTPWD",
+        "ADMINPWD",
+        "USERPWD",
+        "PASSWORT",
+        "PASSCODE",
+        "PASSKEY",
+    ];
+    let ends = |ends: &[&str]| ends.iter().any(|end| word.ends_with(end));
+    match word {
+        "PASS" | "PW" => Some(Meaning::Password),
+        "PWD" => before.is_some_and(|before| before != "OLD").then_some(Meaning::Password),
+        _ if ends(&["PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORDS"]) || GLUED.contains(&word) => Some(Meaning::Password),
+        "AUTH" if before == Some("REDISCLI") => Some(Meaning::Password),
+        "AUTH" | "PAT" | "CREDENTIAL" | "CREDENTIALS" | "CREDS" | "BEARER" | "SALT" | "PEPPER" | "COOKIE" | "MNEMONIC" | "JWT" => Some(Meaning::Perhaps),
+        "KEY" | "KEYS" => Some(if before.is_some_and(|before| SECRET_KEYS.contains(&before)) { Meaning::Secret } else { Meaning::Perhaps }),
+        _ if ends(&[
+            "APIKEY",
+            "SECRETKEY",
+            "ACCESSKEY",
+            "PRIVATEKEY",
+            "ENCRYPTIONKEY",
+            "MASTERKEY",
+            "ACCOUNTKEY",
+            "AUTHKEY",
+            "LICENSEKEY",
+            "SIGNINGKEY",
+            "APIKEYS",
+        ]) =>
+        {
+            Some(Meaning::Secret)
+        }
+        _ if ends(&["SECRET", "SECRETS", "TOKEN", "TOKENS"]) => Some(Meaning::Secret),
+        _ => None,
+    }
+}
+
+/// What `name` says: by the last word in it that is a secret's, what stands before that and what follows.
+pub(super) fn meaning(name: &str) -> Meaning {
+    // It names no token: it is one.
+    if name.ends_with("DEV_ROOT_TOKEN_ID") {
+        return Meaning::Secret;
+    }
+    let words = words(name);
+    let before = |at: usize| at.checked_sub(1).map(|at| words[at].as_str());
+    let Some((at, mut meaning)) = (0..words.len()).rev().find_map(|at| Some((at, noun(&words[at], before(at))?))) else { return Meaning::Nothing };
+    // PGP_KEY_ID, PASSWORD_MIN_LENGTH.
+    if words[at + 1..].iter().any(|word| ABOUT.contains(&word.as_str())) {
+        return Meaning::Nothing;
+    }
+    if words[at + 1..].iter().any(|word| !OF_IT.contains(&word.as_str())) {
+        meaning = Meaning::Perhaps;
+    }
+    let not_ours = words[..at].iter().any(|word| NOT_OURS.contains(&word.as_str()));
+    match meaning {
+        Meaning::Password => Meaning::Password,
+        _ if not_ours && !words[..at].iter().any(|word| word == "PRIVATE" || word == "SECRET") => Meaning::Nothing,
+        // A lone KEY is any key.
+        Meaning::Perhaps if words.len() == 1 && words[0].starts_with("KEY") => Meaning::Nothing,
+        meaning => meaning,
+    }
+}
+
+/// Whether the name counts something: `MAX_TOKENS`, `TOKENS_PER_MINUTE`.
+pub(super) fn is_plural(name: &str) -> bool {
+    words(name).iter().any(|word| word.ends_with("TOKENS"))
+}
+
+/// What a secret of this name is called.
+pub(super) fn what(name: &str) -> &'static str {
+    let words = words(name);
+    let last = words.iter().enumerate().rev().find_map(|(at, word)| {
+        let before = at.checked_sub(1).map(|at| words[at].as_str());
+        noun(word, before).map(|meaning| (meaning, word.as_str()))
+    });
+    match last {
+        Some((Meaning::Password, _)) => "password",
+        Some((_, word)) if word.ends_with("TOKEN") || word.ends_with("TOKENS") => "token",
+        Some((_, word)) if word.ends_with("KEY") || word.ends_with("KEYS") => "key",
+        _ => "secret",
+    }
+}

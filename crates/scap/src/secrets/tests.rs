@@ -1,0 +1,124 @@
+//! The corpus of what is a secret and what is not.
+
+use super::*;
+
+static CORPUS: &str = include_str!("../../testdata/secrets/corpus.txt");
+
+/// `template` with what its braces ask for: made of a number sequence, the same in every run.
+fn compose(template: &str) -> String {
+    use base64::Engine as _;
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        out.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let made = rest.find('}').and_then(|close| {
+            let inner = &rest[1..close];
+            let made = match inner.strip_prefix("64:") {
+                Some(text) => Some(base64::engine::general_purpose::STANDARD.encode(text)),
+                None if inner == "n" => Some("\n".to_owned()),
+                None => made_up(inner, &mut seed),
+            };
+            made.map(|made| (made, close))
+        });
+        match made {
+            Some((made, close)) => {
+                out.push_str(&made);
+                rest = &rest[close + 1..];
+            }
+            None => {
+                out.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out + rest
+}
+
+fn made_up(wanted: &str, seed: &mut u64) -> Option<String> {
+    let length: usize = wanted.get(1..)?.parse().ok()?;
+    let alphabet: &[u8] = match wanted.as_bytes()[0] {
+        b'A' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+        b'X' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+        b'l' => b"abcdefghijklmnopqrstuvwxyz0123456789",
+        b'h' => b"0123456789abcdef",
+        b'b' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        b'u' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-",
+        b'd' => b"0123456789",
+        _ => return None,
+    };
+    let mut next = || {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        usize::try_from(*seed >> 33).unwrap()
+    };
+    // The last one is a letter or digit, as in what is not cut from a longer text.
+    Some((0..length).map(|at| char::from(alphabet[next() % if at + 1 == length { alphabet.len().min(62) } else { alphabet.len() }])).collect())
+}
+
+struct Example {
+    secret: bool,
+    place: String,
+    text: String,
+    line: usize,
+}
+
+fn corpus() -> Vec<Example> {
+    let lines = CORPUS.lines().enumerate().filter(|(_, line)| line.starts_with(['+', '-']));
+    lines
+        .map(|(number, line)| {
+            let (example, source) = line.rsplit_once(" ## ").unwrap_or_else(|| panic!("line {} says no source", number + 1));
+            assert!(!source.trim().is_empty());
+            let mut words = example.splitn(3, ' ');
+            let secret = words.next() == Some("+");
+            let place = words.next().unwrap().to_owned();
+            Example { secret, place, text: compose(words.next().unwrap()), line: number + 1 }
+        })
+        .collect()
+}
+
+fn secrets(example: &Example) -> Vec<Secret> {
+    match example.place.as_str() {
+        "env" | "label" => {
+            let (name, value) = example.text.split_once('=').unwrap();
+            in_variable(name, value)
+        }
+        "cmd" => in_command(&example.text.split(' ').map(str::to_owned).collect::<Vec<_>>()),
+        "text" => in_text(&example.text),
+        other => panic!("no place {other}"),
+    }
+}
+
+#[test]
+fn the_corpus_is_right_on_both_sides() {
+    let corpus = corpus();
+    let wrong: Vec<String> = corpus
+        .iter()
+        .filter(|example| secrets(example).is_empty() == example.secret)
+        .map(|example| format!("line {}: {} {}", example.line, if example.secret { "missed" } else { "none, but found" }, example.text))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));
+    let true_ones = corpus.iter().filter(|example| example.secret).count();
+    assert!(true_ones >= 150 && corpus.len() - true_ones >= 150, "{true_ones} of {}", corpus.len());
+}
+
+#[test]
+fn what_is_masked_holds_no_secret_any_more_and_the_rest_stays() {
+    for example in corpus() {
+        let masked = match example.place.as_str() {
+            "env" | "label" => mask_variables(&[example.text.clone()]).remove(0),
+            "cmd" => mask_command(&example.text.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" "),
+            _ => mask_text(&example.text),
+        };
+        assert_eq!(masked.contains(MASK), example.secret, "line {}: {masked}", example.line);
+        if !example.secret {
+            assert_eq!(masked, example.text);
+        }
+        let again = Example { text: masked, ..example };
+        assert_eq!(secrets(&again), [], "line {}: {}", again.line, again.text);
+    }
+    assert_eq!(mask_variable("DATABASE_URL", "postgres://app:Kq7xT2mN@db/app"), "postgres://app:••••••@db/app");
+    assert_eq!(mask_command(&["app".into(), "--password".into(), "Kq7xT2mN".into(), "-v".into()]), ["app", "--password", MASK, "-v"]);
+}
