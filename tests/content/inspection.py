@@ -41,6 +41,12 @@ def work_directory():
     return directory
 
 
+def write_facts(work):
+    """Lets the inspector's own code look at work/root and work/config.json, as it does once an image is unpacked."""
+    command = ["cargo", "run", "--quiet", "--locked", "--package", "inspector", "--example", "facts", "--", f"{work}/root", f"{work}/config.json"]
+    subprocess.run(command, cwd=PROJECT, env=os.environ | {"SQLX_OFFLINE": "true"}, check=True, timeout=900)
+
+
 def write_state(work, owners=None):
     """Writes fakeroot's state of work/root: `owners` (path → mode, uid, gid), and for all other entries what they really have."""
     root = pathlib.Path(work) / "root"

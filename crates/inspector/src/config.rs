@@ -18,7 +18,10 @@ pub(crate) struct Config {
     pub(crate) platform: Platform,
     /// Digests of the layers' tar streams, lowest first.
     pub(crate) diff_ids: Vec<String>,
-    pub(crate) healthcheck: bool,
+    /// What checks the container's health; empty where nothing does.
+    pub(crate) health_command: Vec<String>,
+    /// The steps of the build as it noted them, oldest first.
+    pub(crate) history: Vec<String>,
 }
 
 /// Fields that Go takes in any case.
@@ -52,6 +55,12 @@ struct Raw {
     created: Option<String>,
     config: Option<Container>,
     rootfs: Option<RootFs>,
+    history: Option<Vec<Step>>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    created_by: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -120,6 +129,7 @@ pub(crate) fn parse(bytes: &[u8], layers: usize) -> Result<Config, Failure> {
         labels: container.labels.unwrap_or_default().into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect(),
     };
     let test = words(container.healthcheck.and_then(|check| check.test));
-    let healthcheck = test.first().is_some_and(|kind| kind != "NONE");
-    Ok(Config { image, platform, diff_ids, healthcheck })
+    let health_command = if test.first().is_some_and(|kind| kind != "NONE") { test.into_iter().skip(1).collect() } else { Vec::new() };
+    let history = raw.history.unwrap_or_default().into_iter().filter_map(|step| step.created_by).collect();
+    Ok(Config { image, platform, diff_ids, health_command, history })
 }

@@ -5,6 +5,7 @@ mod auth;
 mod challenge;
 mod config;
 mod content;
+pub mod facts;
 mod failure;
 mod go;
 mod inside;

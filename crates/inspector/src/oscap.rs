@@ -153,7 +153,12 @@ async fn run(request: &Request, target: &Target, report: &mut LayerReport) -> an
         return Ok(());
     }
     match read_result(request, source, &workspace.result).await? {
-        Ok(evaluation) => accept(evaluation, request.chosen.as_ref(), &ended, report),
+        Ok(mut evaluation) => {
+            if layer == Layer::Benchmark {
+                crate::facts::explain(&target.root, &mut evaluation.rules);
+            }
+            accept(evaluation, request.chosen.as_ref(), &ended, report);
+        }
         Err(e) => {
             report.reason = format!("OpenSCAP ended well but its result cannot be used: {e}.");
             return Ok(());

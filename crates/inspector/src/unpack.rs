@@ -15,5 +15,6 @@ mod tree;
 
 pub(crate) use layer::apply;
 pub use limits::Limits;
+pub(crate) use limits::Refusal;
 pub(crate) use synthetic::complete;
 pub(crate) use tree::Tree;

@@ -3,9 +3,8 @@
 use super::limits::Refusal;
 use super::tree::Tree;
 use crate::config::Config;
+use crate::facts::Facts;
 use crate::inside;
-use scap::report::ImageConfig;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -14,35 +13,15 @@ use std::path::Path;
 ///
 /// * `run/.containerenv`: rules for whole machines see that this is a container.
 /// * `proc/mounts`: walks over local file systems find the root.
-/// * `run/tidewaiter/image-config`: the image's configuration as lines `Key=value`, for the image benchmark.
+/// * `run/tidewaiter/facts/…`: what our code found out for rules of the image benchmark.
 pub(crate) fn complete(tree: &mut Tree, config: &Config) -> Result<(), Refusal> {
     tree.put(&["run", ".containerenv"], b"")?;
     tree.put(&["proc", "mounts"], b"/dev/root / ext4 rw,relatime 0 0\n")?;
-    tree.put(&["run", "tidewaiter", "image-config"], lines(&config.image, config.healthcheck).as_bytes())?;
+    Facts::of(tree.root(), config).put(tree)?;
     for name in ["passwd", "shadow", "group", "gshadow", "login.defs", "sudoers"] {
         cut_hazard(tree, name)?;
     }
     Ok(())
-}
-
-fn lines(image: &ImageConfig, healthcheck: bool) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        let escape = |text: &str| text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "");
-        let _ = writeln!(text, "{}={}", escape(key), escape(value));
-    };
-    line("User", &image.user);
-    for variable in &image.env {
-        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        line(&format!("Env.{name}"), value);
-    }
-    image.exposed_ports.iter().for_each(|port| line("ExposedPort", port));
-    line("Healthcheck", if healthcheck { "set" } else { "none" });
-    image.labels.iter().for_each(|(name, value)| line(&format!("Label.{name}"), value));
-    line("Entrypoint", &image.entrypoint.join(" "));
-    line("Cmd", &image.cmd.join(" "));
-    line("WorkingDir", &image.working_dir);
-    text
 }
 
 /// Cuts the file `name` of /etc, wherever a link leads, when a probe of accounts would choke on it: those never end on huge lines.

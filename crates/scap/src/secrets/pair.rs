@@ -102,6 +102,8 @@ fn value_at<'a>(text: &'a str, mut begin: usize, name: &'a str, style: Style, sp
             begin + closing(&text[begin..], quote)
         }
         None if style == Style::Code => return None,
+        // An object or a list: what is inside has names of its own.
+        None if rest.starts_with(['{', '[']) && rest.contains('"') => return None,
         None if style == Style::Line => begin + line_value(rest),
         None => {
             begin
