@@ -19,6 +19,8 @@ pub enum Permission {
     ManageProviders,
     /// Server roles and settings.
     Configure,
+    /// See values of images and containers that look like secrets; others see them masked.
+    SeeSecrets,
 }
 
 impl Permission {
@@ -30,6 +32,7 @@ impl Permission {
             Self::ManageTasks => "cancel or retry tasks",
             Self::ManageProviders => "change providers",
             Self::Configure => "change this server's settings",
+            Self::SeeSecrets => "see values that look like secrets",
         }
     }
 }

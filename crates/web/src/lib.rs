@@ -7,6 +7,7 @@ pub mod extract;
 pub mod forwarded;
 pub mod freshness;
 pub mod list;
+mod masking;
 pub mod live;
 pub mod page;
 pub mod pages;

@@ -100,7 +100,16 @@ fn is_label(name: &str, value: &str) -> bool {
 
 fn by_lines(text: &str, style: Style) -> Vec<Found> {
     let mut found = Vec::new();
+    // Kubernetes parts `- name: X` and `value: Y`.
+    let mut named = None;
     for (at, line) in text.lines().enumerate() {
+        let field = |name: &str| line.trim_start_matches([' ', '-']).strip_prefix(name).map(|value| value.trim().trim_matches(['"', '\'']));
+        if let (Some(name), Some(value)) = (named, field("value: "))
+            && is_secret_value(name, value)
+        {
+            found.push(Found { line: at + 1, what: "value of an environment variable" });
+        }
+        named = field("name: ");
         let start = line.trim_start();
         if ["#", ";", "//", "*", "/*", "--"].iter().any(|sign| start.starts_with(sign)) {
             continue;

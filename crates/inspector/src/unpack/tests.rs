@@ -405,7 +405,8 @@ fn our_own_files_replace_whatever_is_in_their_way() {
     complete(bench.tree(), &config).unwrap();
     bench.outside_is_untouched();
     assert_eq!(bench.text("proc/mounts"), "/dev/root / ext4 rw,relatime 0 0\n");
-    assert_eq!(bench.text("run/tidewaiter/image-config"), "User=app\nEnv.A=1\\n2\nExposedPort=22/tcp\nHealthcheck=none\nEntrypoint=\nCmd=a b\nWorkingDir=\n");
+    assert_eq!(bench.text("run/tidewaiter/facts/image_no_remote_shell_port"), "found: EXPOSE 22/tcp\nchecked: all\n");
+    assert_eq!(bench.owned("run/tidewaiter/facts/image_not_root").0, "100644");
     assert_eq!(bench.owned("run/.containerenv").0, "100644");
     assert!(bench.warnings().contains("/etc/passwd is larger"), "{}", bench.warnings());
 }

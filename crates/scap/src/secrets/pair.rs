@@ -159,14 +159,14 @@ fn element(text: &str, end: usize) -> Option<Pair<'_>> {
     })
 }
 
-/// `key="name" … value="value"`, as .NET and others write.
+/// `key="name" … value="value"`, as .NET writes, and `"name":"name","value":"value"`, as Kubernetes does.
 fn attributes(text: &str) -> Vec<Pair<'_>> {
     let mut found = Vec::new();
-    for key in ["key=\"", "name=\"", "name: ", "key: "] {
+    for key in ["key=\"", "name=\"", "name: ", "key: ", "\"name\":\"", "\"name\": \""] {
         for (at, _) in text.match_indices(key) {
             let name = text[at + key.len()..].split(['"', ',', '}', '\n']).next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
             let after = at + key.len() + name.len();
-            let Some(value) = ["value=\"", "value: "]
+            let Some(value) = ["value=\"", "value: ", "\"value\":\"", "\"value\": \""]
                 .iter()
                 .find_map(|sign| text[after..].find(sign).filter(|gap| *gap <= 16).map(|gap| after + gap + sign.len() - usize::from(sign.ends_with('"'))))
             else {

@@ -13,7 +13,7 @@ mod params;
 mod providers;
 mod tasks;
 
-use crate::State;
+use crate::{State, masking};
 use access::{Permission, User};
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
@@ -90,6 +90,7 @@ impl Caller {
         let mut tx = state.pool.begin().await?;
         let mut answer = collection.list(&mut tx, &host, &mut params).await?;
         tx.commit().await?;
+        masking::resources(&self.user, &mut answer);
         answer["links"] = links(&host, collection, &query, &params, &answer);
         Ok(Json(answer))
     }
@@ -99,8 +100,9 @@ impl Caller {
         let params = params::parse(&query.unwrap_or_default())?;
         let id = body::id(id, collection)?;
         let mut tx = state.pool.begin().await?;
-        let resource = collection.show(&mut tx, &host(headers), id, &params.attributes).await?;
+        let mut resource = collection.show(&mut tx, &host(headers), id, &params.attributes).await?;
         tx.commit().await?;
+        masking::resources(&self.user, &mut resource);
         Ok(Json(resource))
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::extract::Path;
 use crate::list::{List, Spec, plan_for_values};
+use crate::masking;
 use crate::page::{Page, respond};
 use crate::pages::pods::name_chips;
 use crate::session::Visit;
@@ -242,7 +243,7 @@ struct ShowPage {
 
 async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
-    let container = sqlx::query_as!(
+    let mut container = sqlx::query_as!(
         Container,
         r#"SELECT c.name, CASE WHEN c.sidecar THEN 'sidecar' ELSE c.kind END AS "kind!", c.state, c.reason, c.message, c.exit_code, c.restart_count, c.ready, c.command, c.resources, c.security, c.started_at, c.finished_at,
                   c.archived_at, c.image_reference, c.image_id, c.pod_id, o.name AS pod, o.project_id, p.name AS project, o.node_id, n.name AS "node?",
@@ -254,6 +255,8 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     .fetch_optional(&mut *conn)
     .await?
     .ok_or(Error::NotFound("This container"))?;
+    masking::command(&visit.user, &mut container.command);
+    masking::text(&visit.user, &mut container.message);
     let page = visit.page("all-containers", &container.name).crumb("Containers", "/containers/all").live("pods");
     respond(&visit, &ShowPage { page, container })
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::extract::Path;
 use crate::list::{List, Spec, plan_for_values};
+use crate::masking;
 use crate::page::{Page, respond};
 use crate::pages::provider_name;
 use crate::session::Visit;
@@ -186,7 +187,7 @@ struct ShowPage {
 
 async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
-    let pod = sqlx::query_as!(
+    let mut pod = sqlx::query_as!(
         Pod,
         r#"SELECT o.id, o.name, o.phase, o.ready, o.reason, o.message, o.restart_policy, o.dns_policy, o.service_account, o.address, o.owner_kind, o.owner_name,
                   o.labels, o.annotations, o.conditions, o.created_at, o.archived_at, o.project_id, p.name AS project, o.node_id, n.name AS "node?",
@@ -200,6 +201,8 @@ async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Pa
     .fetch_optional(&mut *conn)
     .await?
     .ok_or(Error::NotFound("This pod"))?;
+    masking::pairs(&visit.user, &mut pod.labels);
+    masking::pairs(&visit.user, &mut pod.annotations);
     let containers = sqlx::query_as!(
         Container,
         r#"SELECT id, name, CASE WHEN sidecar THEN 'sidecar' ELSE kind END AS "kind!", state, reason, exit_code, restart_count, image_reference, image_id

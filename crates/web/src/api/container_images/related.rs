@@ -72,6 +72,7 @@ pub(super) const RULE_RESULT: &[Attribute] = &[
     Attribute::plain("description", "u.description", Kind::Text),
     Attribute::plain("fix", "u.fix", Kind::Text),
     Attribute::plain("layer", "o.layer", Kind::Text),
+    Attribute::plain("message", "o.message", Kind::Text),
 ];
 
 /// Of `packages k`.

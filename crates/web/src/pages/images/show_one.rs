@@ -4,6 +4,7 @@ use super::no_server;
 use crate::State;
 use crate::error::{Error, Result};
 use crate::extract::Path;
+use crate::masking;
 use crate::page::{Page, respond};
 use crate::session::Visit;
 use crate::show;
@@ -363,7 +364,10 @@ struct ShowPage {
 pub(super) async fn show_one(visit: Visit, extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     let head = Head::get(&mut conn, id).await?;
-    let inspection = inspection(&mut conn, &head).await?;
+    let mut inspection = inspection(&mut conn, &head).await?;
+    if let Some(inspection) = &mut inspection {
+        masking::configuration(&visit.user, &mut inspection.config);
+    }
     let layers = match &inspection {
         Some(inspection) => layers(&mut conn, inspection.scan_id).await?,
         None => Vec::new(),
