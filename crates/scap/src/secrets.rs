@@ -79,8 +79,17 @@ pub fn in_line(line: &str, style: Style) -> Vec<Secret> {
 }
 
 fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
-    let named = pairs(text, style).into_iter().filter(|pair| is_secret_value(pair.name, pair.value));
-    named.map(|pair| Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range }).collect()
+    let mut found = Vec::new();
+    for pair in pairs(text, style) {
+        if is_secret_value(pair.name, pair.value) {
+            found.push(Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range });
+        } else if style != Style::Inline && pair.value.contains('=') {
+            // A connection string has pairs of its own.
+            let inner = in_pairs(pair.value, Style::Inline).into_iter();
+            found.extend(inner.map(|secret| Secret { range: secret.range.start + pair.range.start..secret.range.end + pair.range.start, ..secret }));
+        }
+    }
+    found
 }
 
 /// In the order of the text; of several that overlap the first and longest.

@@ -353,6 +353,21 @@ async fn each_role_may_do_what_it_may_do_on_the_pages(pool: PgPool) {
     }
 }
 
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn values_that_look_like_secrets_are_masked_for_all_but_administrators(pool: PgPool) {
+    let api = Api::filled(pool).await;
+    api.run(r#"UPDATE inspections SET config = config || '{"env": ["DB_PASSWORD=Kq7xT2mN", "LANG=C"], "cmd": ["app", "--token", "Kq7xT2mN"], "labels": {"token": "Kq7xT2mN"}}'"#).await;
+    let paths = ["/api/container_images/1?attributes=configuration,labels", "/api/container_images?expand=resources&attributes=configuration,labels"];
+    for (role, sees) in [("super_administrator", true), ("operator", false), ("auditor", false)] {
+        sqlx::query("UPDATE users SET role = $1").bind(role).execute(&api.pool).await.unwrap();
+        for path in paths {
+            let answer = api.get(path).await.good();
+            assert_eq!(answer.to_string().contains("Kq7xT2mN"), sees, "{role}: {path}");
+            assert!(answer.to_string().contains("LANG=C"), "{role}: {path}: {answer}");
+        }
+    }
+}
+
 /// Every value that is there is described, whatever depth it has.
 fn described(value: &Value, schema: &Value, at: &str) {
     if let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) {

@@ -305,6 +305,35 @@ async fn who_may_only_look_changes_nothing(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn values_that_look_like_secrets_are_shown_to_administrators_alone(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    for sql in [
+        r#"UPDATE inspections SET config = config || '{"env": ["DB_PASSWORD=Kq7xT2mN", "URL=redis://:Kq7xT2mN@redis", "LANG=C.UTF-8"], "entrypoint": ["app"],
+           "cmd": ["--token", "Kq7xT2mN"], "labels": {"source": "https://r:Kq7xT2mN@git.test/a"}}'"#,
+        r#"UPDATE containers SET command = ARRAY['sh', '-c', 'exec app --password Kq7xT2mN'], message = 'cannot reach https://r:Kq7xT2mN@api.test'"#,
+        r#"UPDATE pods SET annotations = '{"app/api-key": "Kq7xT2mN", "app/config": "{\"password\": \"Kq7xT2mN\"}", "team": "shop"}'"#,
+    ] {
+        sqlx::query(sql).execute(&browser.pool).await.unwrap();
+    }
+    let pages = ["/images/1", "/containers/1", "/pods/1"];
+    for page in pages {
+        assert!(browser.get(page).await.body.contains("Kq7xT2mN"), "{page}: an administrator may see it");
+    }
+    for role in ["auditor", "operator"] {
+        sqlx::query("UPDATE users SET role = $1").bind(role).execute(&browser.pool).await.unwrap();
+        for page in pages {
+            let answer = browser.get(page).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(!answer.body.contains("Kq7xT2mN") && answer.body.contains("••••••"), "{role}: {page}");
+        }
+        assert!(browser.get("/images/1").await.body.contains("LANG=C.UTF-8"));
+        let csv = browser.get("/images.csv").await;
+        assert!(csv.status == StatusCode::OK && !csv.body.contains("Kq7xT2mN"));
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn an_open_page_hears_of_changes(pool: PgPool) {
     let browser = Browser::logged_in(pool).await;
     let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

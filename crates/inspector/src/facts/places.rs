@@ -133,7 +133,6 @@ fn clouds(asked: &Asked<'_>) -> Found1 {
         () if gcloud && asked.is(&["application_default_credentials.json", "credentials.db", "access_tokens.db", "adc.json"]) => {
             ("secrets_gcloud_credentials", Look::Present)
         }
-        () if google && asked.ends(&[".json"]) => ("secrets_gcloud_credentials", Look::Text(file::service_account)),
         () if asked.folder == ".azure"
             && (asked.name == "accessTokens.json" || asked.name.starts_with("msal_token_cache.") || asked.name.starts_with("service_principal_entries.")) =>
         {
@@ -151,6 +150,7 @@ fn clouds(asked: &Asked<'_>) -> Found1 {
         () if asked.is(&[".vault_pass", ".vault-pass", ".vault_password", ".vault_pass.txt", "vault_pass.txt", ".vault_password.txt"]) => {
             ("secrets_vault_tokens", Look::Text(file::any_line))
         }
+        () if google && asked.ends(&[".json"]) => ("secrets_gcloud_credentials", Look::Text(file::service_account)),
         () => return None,
     })
 }

@@ -123,7 +123,14 @@ fn a_start_command_is_judged_by_its_words() {
     ] {
         assert!(judged(cmd, "").contains(rule), "{cmd}");
     }
-    for cmd in ["curl -f http://h/x || exit 1", "curl http://h | jq .", "app --user su-exec", "node --inspect=127.0.0.1 a.js", "wget http://h/x; sh start.sh", "sshd-exporter"] {
+    for cmd in [
+        "curl -f http://h/x || exit 1",
+        "curl http://h | jq .",
+        "app --user su-exec",
+        "node --inspect=127.0.0.1 a.js",
+        "wget http://h/x; sh start.sh",
+        "sshd-exporter",
+    ] {
         assert_eq!(judged(cmd, ""), "", "{cmd}");
     }
     for (env, rule) in [
@@ -179,7 +186,12 @@ fn a_failed_rule_says_where() {
         identifiers: Vec::new(),
         message: String::new(),
     };
-    let mut rules = [rule("secrets_netrc", Outcome::Fail), rule("secrets_netrc", Outcome::Pass), rule("../../etc/passwd", Outcome::Fail), rule("accounts_x", Outcome::Fail)];
+    let mut rules = [
+        rule("secrets_netrc", Outcome::Fail),
+        rule("secrets_netrc", Outcome::Pass),
+        rule("../../etc/passwd", Outcome::Fail),
+        rule("accounts_x", Outcome::Fail),
+    ];
     explain(dir.path(), &mut rules);
     let messages = rules.each_ref().map(|rule| rule.message.as_str());
     assert_eq!(messages, ["Found: /root/.netrc line 1 (password).", "", "", ""]);

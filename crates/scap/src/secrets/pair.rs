@@ -103,7 +103,7 @@ fn value_at<'a>(text: &'a str, mut begin: usize, name: &'a str, style: Style, sp
         }
         None if style == Style::Code => return None,
         // An object or a list: what is inside has names of its own.
-        None if rest.starts_with(['{', '[']) && rest.contains('"') => return None,
+        None if rest.starts_with(['{', '[']) && !rest.starts_with("{{") && rest.contains(['"', ':']) => return None,
         None if style == Style::Line => begin + line_value(rest),
         None => {
             begin
