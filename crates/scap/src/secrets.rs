@@ -92,6 +92,17 @@ fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
     found
 }
 
+/// At most `most` bytes of `text` from `from` on: whoever writes a hostile file shall not make us read it again and again.
+fn window(text: &str, from: usize, most: usize) -> &str {
+    &text[from..text.floor_char_boundary(from.saturating_add(most).min(text.len())).max(from)]
+}
+
+/// At most `most` bytes of `text` before `end`, and where they begin.
+fn window_before(text: &str, end: usize, most: usize) -> (usize, &str) {
+    let begin = text.ceil_char_boundary(end.saturating_sub(most)).min(end);
+    (begin, &text[begin..end])
+}
+
 /// In the order of the text; of several that overlap the first and longest.
 fn sorted(mut found: Vec<Secret>) -> Vec<Secret> {
     found.sort_by(|a, b| (a.range.start, b.range.end, a.kind).cmp(&(b.range.start, a.range.end, b.kind)));

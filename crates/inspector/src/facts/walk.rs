@@ -6,11 +6,14 @@ use super::places::{self, Look, Place};
 use std::fs::{DirEntry, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Of one file; secrets are kept in small ones.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Of all files that are only looked at for tokens.
 const MAX_BYTES: u64 = 1 << 30;
+/// Of the whole walk; only an image that is made to take long takes longer.
+const MAX_TIME: Duration = Duration::from_secs(60);
 /// Bytes without a zero that a text begins with.
 const TEXT_BYTES: u64 = 4096;
 const TOKENS: &str = "secrets_tokens_in_files";
@@ -21,13 +24,18 @@ struct Walk<'a> {
     buffer: Vec<u8>,
     /// What is left of [`MAX_BYTES`].
     left: u64,
+    begun: Instant,
 }
 
 /// Looks at every regular file below `root`; links are not followed, since what they lead to is met at its own place.
 pub(super) fn look(root: &Path, facts: &mut Facts) {
-    let mut walk = Walk { root: root.to_owned(), facts, buffer: Vec::new(), left: MAX_BYTES };
+    let mut walk = Walk { root: root.to_owned(), facts, buffer: Vec::new(), left: MAX_BYTES, begun: Instant::now() };
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
+        if walk.begun.elapsed() > MAX_TIME {
+            walk.missed(&folder, &io::Error::new(io::ErrorKind::TimedOut, "looking at files took too long"));
+            continue;
+        }
         let entries = match std::fs::read_dir(walk.root.join(&folder)) {
             Ok(entries) => entries,
             Err(e) => {
@@ -41,7 +49,8 @@ pub(super) fn look(root: &Path, facts: &mut Facts) {
             let path = join(&folder, &entry);
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(path),
-                Ok(kind) if kind.is_file() => walk.file(&entry, &path),
+                Ok(kind) if kind.is_file() && walk.begun.elapsed() <= MAX_TIME => walk.file(&entry, &path),
+                Ok(kind) if kind.is_file() => walk.missed(&path, &io::Error::new(io::ErrorKind::TimedOut, "looking at files took too long")),
                 _ => {}
             }
         }

@@ -10,6 +10,11 @@ pub fn in_command(words: &[String]) -> Vec<Secret> {
 }
 
 pub(super) fn in_command_line(line: &str) -> Vec<Secret> {
+    nested(line, 4)
+}
+
+/// `depth`: of lines in quotes in lines.
+fn nested(line: &str, depth: u32) -> Vec<Secret> {
     let mut found = in_text(line);
     found.extend(super::in_pairs(line, pair::Style::Inline));
     let words = split(line);
@@ -20,8 +25,8 @@ pub(super) fn in_command_line(line: &str) -> Vec<Secret> {
     found.extend(words.iter().enumerate().filter_map(|(at, word)| attached(line, &words[..at], word)));
     found.extend(by_program(line, &words));
     // A shell's own line in quotes.
-    for word in words.iter().filter(|word| line[(*word).clone()].contains(' ') && word.len() < line.len()) {
-        let inner = in_command_line(&line[word.clone()]);
+    for word in words.iter().filter(|word| depth > 0 && line[(*word).clone()].contains(' ') && word.len() < line.len()) {
+        let inner = nested(&line[word.clone()], depth - 1);
         found.extend(inner.into_iter().map(|secret| Secret { range: secret.range.start + word.start..secret.range.end + word.start, ..secret }));
     }
     sorted(found)
@@ -67,7 +72,7 @@ fn option(line: &str, word: &Range<usize>, value: &Range<usize>) -> Option<Secre
 
 /// The program that `words` end in the arguments of.
 fn runs(line: &str, words: &[Range<usize>], programs: &[&str]) -> bool {
-    words.iter().any(|word| programs.contains(&line[word.clone()].rsplit('/').next().unwrap_or_default()))
+    words.iter().rev().take(64).any(|word| programs.contains(&line[word.clone()].rsplit('/').next().unwrap_or_default()))
 }
 
 /// `mysql -psecret`, `7z -psecret`.

@@ -1,7 +1,7 @@
 //! Credentials in HTTP headers, wherever a text writes one down: a `.git/config`, a command, a variable.
 
 use super::placeholder::{is_placeholder, unquoted};
-use super::{Kind, Secret};
+use super::{Kind, Secret, window};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -42,14 +42,15 @@ fn skip_separator(text: &str, at: usize) -> usize {
 
 /// The length of what stands until white space, a quote or the like.
 fn word(text: &str) -> usize {
+    let text = window(text, 0, 8192);
     text.find(|c: char| c.is_whitespace() || "\"'`,;)}\\".contains(c)).unwrap_or(text.len())
 }
 
 /// The credentials of `scheme credentials` at `at`.
 fn authorization(text: &str, at: usize) -> Option<Secret> {
     let rest = &text[at..];
-    let scheme = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-    let gap = rest[scheme..].bytes().take_while(|c| *c == b' ').count();
+    let scheme = rest.bytes().take(16).take_while(u8::is_ascii_alphabetic).count();
+    let gap = rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count();
     let begin = at + scheme + gap;
     // Templates have white space inside.
     let end = if text[begin..].starts_with("{{") { begin } else { begin + word(&text[begin..]) };

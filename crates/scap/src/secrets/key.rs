@@ -1,6 +1,9 @@
 //! Private keys in text.
 
-use super::{Kind, Secret};
+use super::{Kind, Secret, window};
+
+/// Of a key in text; the largest real ones have 13 KiB.
+const MAX_BYTES: usize = 32 << 10;
 
 /// Whether `line` is where a private key begins: PEM of every kind, PGP, PuTTY, SSH2. What follows is not looked at.
 pub fn starts_private_key(line: &str) -> bool {
@@ -17,16 +20,17 @@ fn is_private(kind: &str) -> bool {
 pub(super) fn find(text: &str) -> Vec<Secret> {
     let mut found = Vec::new();
     for (at, mark) in text.match_indices("-----BEGIN ") {
-        let rest = &text[at + mark.len()..];
-        let Some((kind, body)) = rest.split_once("-----").filter(|(kind, _)| is_private(kind)) else { continue };
+        let Some((kind, _)) = window(text, at + mark.len(), 60).split_once("-----").filter(|(kind, _)| is_private(kind)) else { continue };
         let begin = at + mark.len() + kind.len() + 5;
-        let end = body.find("-----END ").map_or(text.len(), |end| begin + end);
+        let body = window(text, begin, MAX_BYTES);
+        let end = begin + body.find("-----END ").unwrap_or(body.len());
         if has_content(&text[begin..end]) {
             found.push(Secret { kind: Kind::PrivateKey, what: "private key", range: begin..end });
         }
     }
-    for (at, mark) in text.match_indices("Private-Lines:") {
-        if text[..at].contains("PuTTY-User-Key-File-") {
+    let putty = text.find("PuTTY-User-Key-File-");
+    if let (Some(head), Some((at, mark))) = (putty, text.match_indices("Private-Lines:").next()) {
+        if head < at {
             found.push(Secret { kind: Kind::PrivateKey, what: "PuTTY private key", range: at + mark.len()..text.len() });
         }
     }
@@ -36,7 +40,7 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
 /// Forty characters of base64 at least, other than a mask.
 fn has_content(body: &str) -> bool {
     // `\n` of JSON and of environment files is white space here.
-    let body: String = body.replace("\\n", " ").replace("\\r", " ").chars().take(2000).collect();
+    let body: String = window(body, 0, 2000).replace("\\n", " ").replace("\\r", " ");
     let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     let lines = body.split_whitespace().filter(|line| line.len() >= 16 && line.chars().all(base64));
     let base64: String = lines.collect();

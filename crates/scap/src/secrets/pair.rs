@@ -1,5 +1,6 @@
 //! Names with values in the lines of configuration files, connection strings and commands.
 
+use super::{window, window_before};
 use std::ops::Range;
 
 /// How a value ends.
@@ -103,11 +104,13 @@ fn value_at<'a>(text: &'a str, mut begin: usize, name: &'a str, style: Style, sp
         }
         None if style == Style::Code => return None,
         // An object or a list: what is inside has names of its own.
-        None if rest.starts_with(['{', '[']) && !rest.starts_with("{{") && rest.contains(['"', ':']) => return None,
+        None if rest.starts_with(['{', '[']) && !rest.starts_with("{{") && window(rest, 0, 4096).contains(['"', ':']) => return None,
         None if style == Style::Line => begin + line_value(rest),
         None => {
-            begin
-                + rest.find(|c: char| c.is_whitespace() || ";&,\"'`".contains(c) || matches!(c, '}' | ')') && !rest.contains(['{', '('])).unwrap_or(rest.len())
+            let rest = window(rest, 0, 4096);
+            let closes = !rest.contains(['{', '(']);
+            let ends = |c: char| c.is_whitespace() || ";&,\"'`".contains(c) || closes && matches!(c, '}' | ')');
+            begin + rest.find(ends).unwrap_or(rest.len())
         }
     };
     (end > begin).then(|| Pair { name, value: &text[begin..end], range: begin..end })
@@ -136,7 +139,7 @@ fn line_value(rest: &str) -> usize {
 
 /// `define('NAME', 'value')`.
 fn defined(text: &str, comma: usize) -> Option<Pair<'_>> {
-    let left = text[..comma].trim_end();
+    let left = window_before(text, comma, 256).1.trim_end();
     let is_call = left.to_ascii_lowercase().contains("define(") || left.to_ascii_lowercase().contains("setenv(") || left.contains("set(");
     if !is_call || !left.ends_with(['"', '\'']) {
         return None;
@@ -147,10 +150,11 @@ fn defined(text: &str, comma: usize) -> Option<Pair<'_>> {
 
 /// `<name>value</name>`.
 fn element(text: &str, end: usize) -> Option<Pair<'_>> {
-    let open = text[..end].rfind('<')?;
+    let (from, before) = window_before(text, end, 256);
+    let open = from + before.rfind('<')?;
     let name = text[open + 1..end].split_whitespace().next()?;
     let begin = end + 1;
-    let close = text[begin..].find("</")?;
+    let close = window(text, begin, 4096).find("</")?;
     let value = &text[begin..begin + close];
     (name.chars().all(is_name) && text[begin + close + 2..].starts_with(name) && !value.trim().is_empty()).then(|| Pair {
         name,
@@ -164,11 +168,11 @@ fn attributes(text: &str) -> Vec<Pair<'_>> {
     let mut found = Vec::new();
     for key in ["key=\"", "name=\"", "name: ", "key: ", "\"name\":\"", "\"name\": \""] {
         for (at, _) in text.match_indices(key) {
-            let name = text[at + key.len()..].split(['"', ',', '}', '\n']).next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
+            let name = window(text, at + key.len(), 128).split(['"', ',', '}', '\n']).next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
             let after = at + key.len() + name.len();
             let Some(value) = ["value=\"", "value: ", "\"value\":\"", "\"value\": \""]
                 .iter()
-                .find_map(|sign| text[after..].find(sign).filter(|gap| *gap <= 16).map(|gap| after + gap + sign.len() - usize::from(sign.ends_with('"'))))
+                .find_map(|sign| window(text, after, 64).find(sign).filter(|gap| *gap <= 16).map(|gap| after + gap + sign.len() - usize::from(sign.ends_with('"'))))
             else {
                 continue;
             };

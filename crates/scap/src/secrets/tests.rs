@@ -71,3 +71,20 @@ fn what_is_masked_holds_no_secret_any_more_and_the_rest_stays() {
     assert_eq!(mask_variable("DATABASE_URL", "postgres://app:Kq7xT2mN@db/app"), "postgres://app:••••••@db/app");
     assert_eq!(mask_command(&["app".into(), "--password".into(), "Kq7xT2mN".into(), "-v".into()]), ["app", "--password", MASK, "-v"]);
 }
+
+#[test]
+fn hostile_texts_take_no_longer_than_others() {
+    let began = std::time::Instant::now();
+    for piece in [
+        "://a)", "@tcp(", "authorization", "authorization: basic ", "-----BEGIN PRIVATE KEY-----", "Private-Lines:", "xoxd-", "eyJ.", "Q~", ":AA", "sig=", "-us1", ",", ">", "</", "=[", "={", "=\"", "='", "=}", "password=",
+        "key=\"", "name: ", "jdbc:oracle:thin:", "-pabc ", "'a \"b ", "${", "a:", "://a:b@", "\u{2022}=", "curl -u a:b ", "define('", "{{",
+    ] {
+        let text = piece.repeat((64 << 10) / piece.len());
+        for style in [Style::Inline, Style::Line, Style::Code] {
+            in_line(&text, style);
+        }
+        in_command(&[text.clone()]);
+        in_variable("DB_PASSWORD", &text);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+}

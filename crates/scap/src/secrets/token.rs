@@ -130,8 +130,8 @@ fn structured(text: &str) -> Vec<Secret> {
         }
     }
     for (at, _) in text.match_indices("Q~") {
-        let before = bytes[..at].iter().rev().take_while(|c| is_base64url(**c) || matches!(c, b'.' | b'~')).count();
-        let after = run(bytes, at + 2, |c| is_base64url(c) || matches!(c, b'.' | b'~'));
+        let before = bytes[..at].iter().rev().take(8).take_while(|c| is_base64url(**c) || matches!(c, b'.' | b'~')).count();
+        let after = run(&bytes[..bytes.len().min(at + 50)], at + 2, |c| is_base64url(c) || matches!(c, b'.' | b'~'));
         if before == 4 && bytes[at - 1].is_ascii_digit() && (31..=36).contains(&after) {
             add("Azure client secret", at - 4..at + 2 + after);
         }

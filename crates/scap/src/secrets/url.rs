@@ -2,8 +2,11 @@
 
 use super::placeholder::is_placeholder;
 use super::value::looks_random;
-use super::{Kind, Secret};
+use super::{Kind, Secret, window, window_before};
 use std::ops::Range;
+
+/// Of user, password and host together.
+const MAX_AUTHORITY_BYTES: usize = 1024;
 
 /// The passwords (and tokens in a user's place) of the URLs in `text`.
 pub(super) fn find(text: &str) -> Vec<Secret> {
@@ -24,7 +27,8 @@ fn secret(what: &'static str, range: Range<usize>) -> Secret {
 
 /// The secret in the authority that begins at `begin`.
 fn login(text: &str, begin: usize) -> Option<Secret> {
-    let authority = &text[begin..begin + authority_length(&text[begin..])];
+    let ahead = window(text, begin, MAX_AUTHORITY_BYTES);
+    let authority = &ahead[..authority_length(ahead)];
     let (user_info, host) = authority.rsplit_once('@')?;
     if is_example(host) {
         return None;
@@ -66,7 +70,7 @@ fn authority_length(text: &str) -> usize {
             _ => {}
         }
         let ends = c.is_whitespace() || "/?#\"'`,;|\\".contains(*c) || matches!(c, ')' | ']') && !text[*at..].contains('@');
-        *at > 400 || ends && open <= 0
+        ends && open <= 0
     });
     end.map_or(text.len(), |(at, _)| at)
 }
@@ -92,7 +96,8 @@ fn by_driver(text: &str) -> Vec<Secret> {
     let edge = |c: char| c.is_whitespace() || "\"'`=,;".contains(c);
     for sign in ["@tcp(", "@unix("] {
         for (at, _) in text.match_indices(sign) {
-            let begin = text[..at].rfind(edge).map_or(0, |edge| edge + text[edge..].chars().next().map_or(1, char::len_utf8));
+            let (from, before) = window_before(text, at, MAX_AUTHORITY_BYTES);
+            let begin = from + before.rfind(edge).map_or(0, |edge| edge + before[edge..].chars().next().map_or(1, char::len_utf8));
             let Some(colon) = text[begin..at].find(':').map(|colon| begin + colon) else { continue };
             if !is_placeholder(&text[colon + 1..at]) {
                 found.push(secret("password in a connection string", colon + 1..at));
@@ -101,7 +106,7 @@ fn by_driver(text: &str) -> Vec<Secret> {
     }
     for (at, sign) in text.match_indices("jdbc:oracle:thin:") {
         let begin = at + sign.len();
-        let end = text[begin..].find('@').map_or(begin, |end| begin + end);
+        let end = window(text, begin, MAX_AUTHORITY_BYTES).find('@').map_or(begin, |end| begin + end);
         let Some(slash) = text[begin..end].find('/').map(|slash| begin + slash) else { continue };
         if !text[begin..end].contains(edge) && !is_placeholder(&text[slash + 1..end]) {
             found.push(secret("password in a connection string", slash + 1..end));

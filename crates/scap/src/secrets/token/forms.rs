@@ -49,7 +49,7 @@ impl Form {
     /// Where a token of this form that begins at `at` ends.
     pub(super) fn end(&self, bytes: &[u8], at: usize) -> Option<usize> {
         let rest = bytes[at..].strip_prefix(self.prefix.as_bytes())?;
-        let length = rest.iter().take_while(|c| self.alphabet.has(**c)).count();
+        let length = rest.iter().take(self.most + 1).take_while(|c| self.alphabet.has(**c)).count();
         // A full stop or a hyphen at the end is the sentence's.
         let length = length - rest[..length].iter().rev().take_while(|c| matches!(c, b'.' | b'-')).count();
         (self.least..=self.most).contains(&length).then_some(at + self.prefix.len() + length)
