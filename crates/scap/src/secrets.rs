@@ -79,8 +79,11 @@ pub fn in_line(line: &str, style: Style) -> Vec<Secret> {
 }
 
 fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
-    let mut found = Vec::new();
+    let mut found: Vec<Secret> = Vec::new();
     for pair in pairs(text, style) {
+        if found.last().is_some_and(|last| last.range.contains(&pair.range.start)) {
+            continue;
+        }
         if is_secret_value(pair.name, pair.value) {
             found.push(Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range });
         } else if style != Style::Inline && pair.value.contains('=') {

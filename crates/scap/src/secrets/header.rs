@@ -51,14 +51,16 @@ fn authorization(text: &str, at: usize) -> Option<Secret> {
     let rest = &text[at..];
     let scheme = rest.bytes().take(16).take_while(u8::is_ascii_alphabetic).count();
     let gap = rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count();
+    if gap == 0 {
+        return None;
+    }
     let begin = at + scheme + gap;
     // Templates have white space inside.
     let end = if text[begin..].starts_with("{{") { begin } else { begin + word(&text[begin..]) };
     let credentials = &text[begin..end];
-    let real = match (rest[..scheme].to_ascii_lowercase().as_str(), gap) {
-        (_, 0) => false,
-        ("basic", _) => is_login(credentials),
-        ("bearer" | "token" | "apikey" | "digest" | "gitlab" | "splunk", _) => credentials.len() >= 8 && !is_placeholder(credentials) && !is_word(credentials),
+    let real = match rest[..scheme].to_ascii_lowercase().as_str() {
+        "basic" => is_login(credentials),
+        "bearer" | "token" | "apikey" | "digest" | "gitlab" | "splunk" => credentials.len() >= 8 && !is_placeholder(credentials) && !is_word(credentials),
         _ => false,
     };
     real.then_some(Secret { kind: Kind::Header, what: "credentials of an HTTP Authorization header", range: begin..end })

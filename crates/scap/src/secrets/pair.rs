@@ -170,10 +170,9 @@ fn attributes(text: &str) -> Vec<Pair<'_>> {
         for (at, _) in text.match_indices(key) {
             let name = window(text, at + key.len(), 128).split(['"', ',', '}', '\n']).next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
             let after = at + key.len() + name.len();
-            let Some(value) = ["value=\"", "value: ", "\"value\":\"", "\"value\": \""]
-                .iter()
-                .find_map(|sign| window(text, after, 64).find(sign).filter(|gap| *gap <= 16).map(|gap| after + gap + sign.len() - usize::from(sign.ends_with('"'))))
-            else {
+            let Some(value) = ["value=\"", "value: ", "\"value\":\"", "\"value\": \""].iter().find_map(|sign| {
+                window(text, after, 64).find(sign).filter(|gap| *gap <= 16).map(|gap| after + gap + sign.len() - usize::from(sign.ends_with('"')))
+            }) else {
                 continue;
             };
             if !name.is_empty() && name.chars().all(is_name) {

@@ -152,7 +152,7 @@ fn structured(text: &str) -> Vec<Secret> {
     }
     // A shared access signature opens what its URL names for as long as it says.
     for (at, _) in text.match_indices("sig=") {
-        let length = run(bytes, at + 4, |c| is_base64url(c) || matches!(c, b'%' | b'+' | b'/' | b'='));
+        let length = run(&bytes[..bytes.len().min(at + 204)], at + 4, |c| is_base64url(c) || matches!(c, b'%' | b'+' | b'/' | b'='));
         let around = &text[text.floor_char_boundary(at.saturating_sub(400))..text.ceil_char_boundary((at + 400).min(text.len()))];
         if length >= 40 && around.contains("se=") && (around.contains("sv=") || around.contains("sr=")) {
             add("Azure shared access signature", at + 4..at + 4 + length);
