@@ -61,6 +61,11 @@ pub fn in_text(text: &str) -> Vec<Secret> {
     sorted(found)
 }
 
+/// The logins in the URLs and connection strings of any text, also where a login is a token of a known form.
+pub fn in_urls(text: &str) -> Vec<Secret> {
+    sorted(url::find(text))
+}
+
 /// The secrets in the value of a variable, label or field; ranges are in `value`.
 pub fn in_variable(name: &str, value: &str) -> Vec<Secret> {
     let mut found = in_text(value);

@@ -5,7 +5,7 @@ use super::user::{RunsAs, number, runs_as};
 use crate::config::Config;
 use crate::inside;
 use scap::report::ImageConfig;
-use scap::secrets::{Kind, Secret, in_command, in_variable};
+use scap::secrets::{Kind, Secret, in_command, in_urls, in_variable};
 use std::path::Path;
 
 /// The rules that are judged here.
@@ -72,27 +72,26 @@ fn user(root: &Path, user: &str, facts: &mut Facts) {
 }
 
 fn secrets(config: &Config, facts: &mut Facts) {
-    let mut tell = |rule: &'static str, place: &str, secrets: Vec<Secret>| {
-        for secret in secrets {
-            let rule = if secret.kind == Kind::Url { "image_no_password_in_urls" } else { rule };
-            facts.found(rule, &format!("{place} ({})", secret.what));
-        }
+    let mut tell = |rule: &'static str, place: &str, secrets: Vec<Secret>, urls: Vec<Secret>| {
+        let others = secrets.into_iter().filter(|secret| secret.kind != Kind::Url).map(|secret| (rule, secret));
+        let urls = urls.into_iter().map(|secret| ("image_no_password_in_urls", secret));
+        others.chain(urls).for_each(|(rule, secret)| facts.found(rule, &format!("{place} ({})", secret.what)));
     };
     for (name, value) in variables(&config.image) {
-        tell("image_no_secret_in_environment", &format!("ENV {name}"), in_variable(name, value));
+        tell("image_no_secret_in_environment", &format!("ENV {name}"), in_variable(name, value), in_urls(value));
     }
     for (name, value) in &config.image.labels {
-        tell("image_no_secret_in_command", &format!("LABEL {name}"), in_variable(name, value));
+        tell("image_no_secret_in_command", &format!("LABEL {name}"), in_variable(name, value), in_urls(value));
     }
     for (what, words) in commands(config) {
-        tell("image_no_secret_in_command", what, in_command(words));
+        tell("image_no_secret_in_command", what, in_command(words), in_urls(&words.join(" ")));
     }
     // What ENV, CMD and the like say stands in the configuration itself.
     const ELSEWHERE: [&str; 6] = ["ENV ", "CMD ", "ENTRYPOINT ", "LABEL ", "HEALTHCHECK ", "USER "];
     for (number, step) in config.history.iter().enumerate() {
         let instruction = step.trim_start_matches("/bin/sh -c #(nop)").trim_start();
         if !ELSEWHERE.iter().any(|start| instruction.starts_with(start)) {
-            tell("image_no_secret_in_history", &format!("step {} of the image's build", number + 1), in_command(std::slice::from_ref(step)));
+            tell("image_no_secret_in_history", &format!("step {} of the image's build", number + 1), in_command(std::slice::from_ref(step)), in_urls(step));
         }
     }
 }

@@ -174,7 +174,7 @@ fn packages(asked: &Asked<'_>) -> Found1 {
         () if asked.is(&["pip.conf", "pip.ini", "uv.toml", ".condarc", "pydistutils.cfg", ".pydistutils.cfg"]) || requirements => {
             ("secrets_python_package_credentials", Look::Text(file::shown))
         }
-        () if asked.is(&["settings.xml", "settings-security.xml"]) && maven => ("secrets_other_package_credentials", Look::Text(file::maven)),
+        () if asked.name == "settings-security.xml" && maven || asked.name == "settings.xml" => ("secrets_other_package_credentials", Look::Text(file::maven)),
         () if asked.name == "gradle.properties" => ("secrets_other_package_credentials", Look::Text(file::named)),
         () if [".gem", ".cargo"].contains(&asked.folder) && asked.is(&["credentials", "credentials.toml"]) => {
             ("secrets_other_package_credentials", Look::Text(file::package_key))
@@ -209,7 +209,9 @@ fn accounts(asked: &Asked<'_>) -> Found1 {
             ("secrets_git_credentials", Look::Text(file::token))
         }
         () if asked.is(&[".pgpass", "pgpass", "pgpass.conf"]) => ("secrets_database_passwords", Look::Text(file::pgpass)),
-        () if asked.is(&[".my.cnf", "debian.cnf", ".mariadb.cnf"]) => ("secrets_database_passwords", Look::Text(file::named)),
+        () if asked.is(&[".my.cnf", "my.cnf", "client.cnf", "mysql.cnf", "debian.cnf", ".mariadb.cnf"]) => {
+            ("secrets_database_passwords", Look::Text(file::named))
+        }
         () if asked.is(&[".pg_service.conf", "pg_service.conf", "odbc.ini", ".odbc.ini"]) => ("secrets_database_passwords", Look::Text(file::named)),
         () if asked.is(&["redis.conf", "sentinel.conf", "valkey.conf"]) => ("secrets_database_passwords", Look::Text(file::redis)),
         () if asked.name == ".mylogin.cnf" => ("secrets_database_passwords", Look::Present),
@@ -262,7 +264,8 @@ pub(super) fn is_searched(path: &str) -> bool {
         "/etc/ssl/certs/",
         "/etc/pki/",
     ];
-    const OURS_IN_USR: [&str; 4] = ["/usr/src/", "/usr/local/bin/", "/usr/local/etc/", "/usr/share/nginx/html/"];
+    const OURS_IN_USR: [&str; 4] = ["/usr/src/", "/usr/app/", "/usr/local/", "/usr/share/nginx/html/"];
+    const SYSTEM_IN_LOCAL: [&str; 9] = ["lib", "lib64", "libexec", "share", "include", "go", "bundle", "rustup", "cargo"];
     const OTHERS: [&str; 22] = [
         "node_modules",
         "site-packages",
@@ -288,7 +291,8 @@ pub(super) fn is_searched(path: &str) -> bool {
         "i18n",
     ];
     let system = SYSTEM.iter().any(|folder| path.starts_with(folder)) && !OURS_IN_USR.iter().any(|folder| path.starts_with(folder));
+    let local = path.strip_prefix("/usr/local/").and_then(|rest| rest.split_once('/')).is_some_and(|(folder, _)| SYSTEM_IN_LOCAL.contains(&folder));
     let objects = path.contains("/.git/objects/");
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-    !system && !objects && !folders.split('/').any(|folder| OTHERS.contains(&folder))
+    !system && !local && !objects && !folders.split('/').any(|folder| OTHERS.contains(&folder))
 }

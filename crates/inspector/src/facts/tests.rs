@@ -103,6 +103,17 @@ fn what_is_found_names_the_place_and_never_the_value() {
 }
 
 #[test]
+fn a_token_in_a_url_breaks_both_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = compose::compose("https://x-access-token:ghs_{A36}@github.com/a/b");
+    let facts = Facts::of(dir.path(), &config(&format!(r#""config":{{"User":"1","Env":["REPOSITORY={url}"]}}"#)));
+    assert_eq!(
+        found(&facts, "image_"),
+        ["image_no_password_in_urls: ENV REPOSITORY (password in a URL)", "image_no_secret_in_environment: ENV REPOSITORY (GitHub token)"]
+    );
+}
+
+#[test]
 fn a_start_command_is_judged_by_its_words() {
     let dir = tempfile::tempdir().unwrap();
     let judged = |cmd: &str, env: &str| {
