@@ -1,27 +1,101 @@
 //! Proving who one is.
 
+mod device;
+mod lane;
+mod limits;
+mod proven;
+
+pub use device::REMEMBERED_DAYS;
+pub use limits::{Slowed, slowed};
+
+use crate::audit::{self, By};
 use crate::user::{User, UserRole};
 use crate::{password, session};
-use chrono::{DateTime, Duration, Utc};
-use model::Clock;
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use device::Device;
+use lane::Lanes;
+use limits::{Begun, Origin};
 use model::ids::UserId;
-use sqlx::{Connection, PgConnection};
-use std::net::{IpAddr, Ipv6Addr};
+use model::{Clock, Sealer};
+use proven::Proven;
+use sqlx::{Connection, PgConnection, PgPool};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
-/// Of the advisory locks with two numbers, the class of those that judge attempts for one userid.
-const LOCK: i32 = 0x5457_0004;
-const FAILURES_PER_USERID_AND_ADDRESS: i64 = 5;
-/// From wherever: so many that a stranger's few guesses keep nobody out, so few that guessing from many places is hopeless.
-const FAILURES_PER_USERID: i64 = 100;
-const FAILURES_PER_ADDRESS: i64 = 20;
-const WINDOW_SECS: i64 = 300;
-const FORGET_AFTER_SECS: i64 = 3600;
+/// Connections to the database that attempts use at most.
+const CONNECTIONS: usize = 4;
+/// How late an answer comes while somebody guesses at a userid from many places.
+const LATE: Duration = Duration::from_secs(2);
 
-/// A login that succeeded.
-#[derive(Debug, Clone)]
+/// Where an attempt comes in. Both count apart: a script with an old password must not slow down the people behind the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Pages,
+    Api,
+}
+
+impl Door {
+    /// As in `login_failures.door`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pages => "pages",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// Somebody at the login page.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    pub userid: &'a str,
+    pub password: &'a str,
+    /// Where the request came from.
+    pub address: &'a str,
+    /// What the browser calls itself.
+    pub agent: &'a str,
+    /// The cookies of earlier logins ([`Login::device`]) that the browser has.
+    pub devices: &'a [String],
+}
+
+impl fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("userid", &self.userid).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// A login that succeeded. `Debug` shows neither token.
+#[derive(Clone)]
 pub struct Login {
     /// For the cookie; nothing else ever holds it.
     pub session_token: String,
+    /// For the cookie by which this browser is known at its next login.
+    pub device: String,
+    pub user: UserId,
+    /// The person has to choose a password first.
+    pub must_change_password: bool,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).field("must_change_password", &self.must_change_password).finish_non_exhaustive()
+    }
+}
+
+/// A change of one's own password. `Debug` shows no password.
+#[derive(Clone, Copy)]
+pub struct NewPassword<'a> {
+    pub new: &'a str,
+    /// Who asks, with the current password.
+    pub attempt: Attempt<'a>,
+}
+
+impl fmt::Debug for NewPassword<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewPassword").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
 }
 
 /// Why nobody was let in.
@@ -31,6 +105,11 @@ pub enum LoginError {
     Wrong,
     #[error("too many failed attempts; try again in {retry_after_secs} seconds")]
     Throttled { retry_after_secs: i64 },
+    #[error("too many people log in at the moment; try again in a second")]
+    Busy,
+    /// Of the API alone.
+    #[error("the password was set by somebody else and must be changed first")]
+    MustChange,
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -41,117 +120,220 @@ impl From<sqlx::Error> for LoginError {
     }
 }
 
-/// Opens a session for who knows the password. `address`: where the request came from.
-///
-/// Call it outside of a transaction: the failure that it may record must survive, and a lock must not.
-///
-/// # Errors
-/// `Wrong` for an unknown user and for a wrong password alike, after the same time; `Throttled` after too many failures, even with the right password.
-pub async fn login(conn: &mut PgConnection, clock: &Clock, userid: &str, password: &str, address: &str) -> Result<Login, LoginError> {
-    let user = verify_basic(conn, clock, userid, password, address).await?;
-    let own = Attempt::new(&user.userid, address);
-    // Those of others stay: who logs in now and then must not cover up who guesses.
-    sqlx::query!("DELETE FROM login_failures WHERE LOWER(userid) = LOWER($1) AND address = $2", own.userid, own.network).execute(&mut *conn).await?;
-    let session_token = session::start(conn, clock, user.id).await?;
-    sqlx::query!("UPDATE users SET last_login_at = $2 WHERE id = $1", user.id.0, clock.now()).execute(conn).await?;
-    Ok(Login { session_token })
+/// Why a password stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The new one is refused; a sentence says why.
+    #[error("{0}")]
+    New(String),
+    /// The current one is.
+    #[error(transparent)]
+    Current(#[from] LoginError),
 }
 
-/// The person behind userid and password, without a session: for one call of the API. Unlike [`login`] it forgets no failures: scripts call all the time.
+/// A person's row.
+#[derive(Clone)]
+struct Person {
+    user: User,
+    password_hash: String,
+    password_changed_at: DateTime<Utc>,
+    must_change_password: bool,
+}
+
+/// All attempts to log in of this process. Clones share everything.
 ///
-/// # Errors
-/// As [`login`].
-pub async fn verify_basic(conn: &mut PgConnection, clock: &Clock, userid: &str, password: &str, address: &str) -> Result<User, LoginError> {
-    let attempt = Attempt::new(userid, address);
-    attempt.may_go_on(conn, clock.now()).await?;
-    let row = sqlx::query!(
-        r#"SELECT id AS "id: UserId", userid, name, role AS "role: UserRole", password_hash
-           FROM users
-           WHERE LOWER(userid) = LOWER($1)"#,
-        attempt.userid
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let right = password::verify(row.as_ref().map(|row| row.password_hash.clone()), password).await?;
-    attempt.settle(conn, clock.now(), right).await?;
-    let row = row.ok_or(LoginError::Wrong)?;
-    Ok(User { id: row.id, userid: row.userid, name: row.name, role: row.role })
+/// No connection is held while a password is compared; as many are compared at a time as the machine has cores.
+#[derive(Clone)]
+pub struct Logins(Arc<Inside>);
+
+struct Inside {
+    pool: PgPool,
+    clock: Clock,
+    sealer: Sealer,
+    lanes: Lanes,
+    connections: Semaphore,
+    proven: Proven,
 }
 
-/// Somebody tries to be `userid`.
-struct Attempt {
-    userid: String,
-    /// What counts as one address.
-    network: String,
+impl fmt::Debug for Logins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Logins(…)")
+    }
 }
 
-impl Attempt {
-    fn new(userid: &str, address: &str) -> Self {
-        // A longer userid cannot exist; it must not fill the table of failures.
-        Self { userid: userid.trim().chars().take(200).collect(), network: network(address) }
+impl Logins {
+    /// `sealer` signs the cookies of known browsers.
+    pub fn new(pool: PgPool, clock: Clock, sealer: Sealer) -> Self {
+        let connections = Semaphore::new(CONNECTIONS);
+        Self(Arc::new(Inside { pool, clock, sealer, lanes: Lanes::new(), connections, proven: Proven::new() }))
     }
 
-    /// The verdict once the password was compared, which takes a while: attempts made meanwhile at the same time are judged one after the other,
-    /// so that no more of them hear whether they were right than if they had been made one by one.
-    async fn settle(&self, conn: &mut PgConnection, now: DateTime<Utc>, right: bool) -> Result<(), LoginError> {
-        let mut tx = conn.begin().await?;
-        sqlx::query!("SELECT pg_advisory_xact_lock($1, hashtext(LOWER($2)))", LOCK, self.userid).fetch_one(&mut *tx).await?;
-        self.may_go_on(&mut tx, now).await?;
-        if !right {
-            self.record_failure(&mut tx, now).await?;
+    /// Opens a session for who knows the password.
+    ///
+    /// # Errors
+    /// `Wrong` for an unknown user and for a wrong password alike, after the same time; `Throttled` after too many failures, even with the right password,
+    /// for five seconds at most; `Busy` while too many attempts are being made.
+    pub async fn log_in(&self, attempt: Attempt<'_>) -> Result<Login, LoginError> {
+        let origin = Origin::new(attempt.userid, Door::Pages, attempt.address);
+        let (person, device) = self.prove_in_browser(&origin, attempt).await?;
+        self.open_session(attempt, &person, device.as_ref()).await
+    }
+
+    /// The person behind userid and password, without a session: for one call of the API. Unlike [`Logins::log_in`] it forgets no failures: scripts call all the time.
+    ///
+    /// # Errors
+    /// As [`Logins::log_in`]; `MustChange` when somebody else set the password.
+    pub async fn verify_basic(&self, userid: &str, password: &str, address: &str) -> Result<User, LoginError> {
+        let origin = Origin::new(userid, Door::Api, address);
+        let person = self.find(&origin.userid).await?;
+        let stored = person.as_ref().map_or("", |person| person.password_hash.as_str());
+        let key = self.0.proven.key(&origin.userid, stored, password);
+        if !self.0.proven.has(&key) {
+            let (logins, password, address) = (self.clone(), password.to_owned(), address.to_owned());
+            let attempt = async move { logins.prove_call(&origin, &password, &address).await };
+            self.0.proven.once(key, attempt).await?;
         }
-        tx.commit().await?;
-        if right { Ok(()) } else { Err(LoginError::Wrong) }
-    }
-
-    /// Whether the limits allow an attempt now.
-    async fn may_go_on(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), LoginError> {
-        let since = now - Duration::seconds(WINDOW_SECS);
-        // The failure that must leave the window first: e.g. the fifth latest.
-        let blocking = sqlx::query_scalar!(
-            r#"SELECT MAX(failed_at)
-               FROM (
-                 (SELECT failed_at FROM login_failures
-                  WHERE LOWER(userid) = LOWER($1) AND address = $2 AND failed_at > $3
-                  ORDER BY failed_at DESC OFFSET $4 LIMIT 1)
-                 UNION ALL
-                 (SELECT failed_at FROM login_failures
-                  WHERE LOWER(userid) = LOWER($1) AND failed_at > $3
-                  ORDER BY failed_at DESC OFFSET $5 LIMIT 1)
-                 UNION ALL
-                 (SELECT failed_at FROM login_failures
-                  WHERE address = $2 AND failed_at > $3
-                  ORDER BY failed_at DESC OFFSET $6 LIMIT 1)
-               ) AS blocking"#,
-            self.userid,
-            self.network,
-            since,
-            FAILURES_PER_USERID_AND_ADDRESS - 1,
-            FAILURES_PER_USERID - 1,
-            FAILURES_PER_ADDRESS - 1,
-        )
-        .fetch_one(conn)
-        .await?;
-        match blocking {
-            None => Ok(()),
-            Some(failed_at) => Err(LoginError::Throttled { retry_after_secs: ((failed_at - since).num_milliseconds() as f64 / 1000.0).ceil() as i64 }),
+        match person {
+            Some(person) if person.must_change_password => Err(LoginError::MustChange),
+            Some(person) => Ok(person.user),
+            None => Err(LoginError::Wrong),
         }
     }
 
-    async fn record_failure(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), LoginError> {
-        sqlx::query!("DELETE FROM login_failures WHERE failed_at < $1", now - Duration::seconds(FORGET_AFTER_SECS)).execute(&mut *conn).await?;
-        sqlx::query!("INSERT INTO login_failures (userid, address, failed_at) VALUES ($1, $2, $3)", self.userid, self.network, now).execute(conn).await?;
+    async fn prove_call(&self, origin: &Origin, password: &str, address: &str) -> Result<(), LoginError> {
+        let by = By { userid: &origin.userid, address };
+        let (person, begun) = self.begin(origin, None).await?;
+        let person = self.judge(origin, by, person, &begun, password, None).await?;
+        begun.forget(&mut *self.0.pool.acquire().await?).await?;
+        audit::logged_in(By { userid: &person.user.userid, address }, Door::Api, false);
         Ok(())
     }
+
+    /// Changes one's own password: ends all sessions of the person and opens a new one for the browser that asked.
+    ///
+    /// # Errors
+    /// `New`: the new password is refused. `Current`: as [`Logins::log_in`].
+    pub async fn change_password(&self, change: NewPassword<'_>) -> Result<Login, PasswordError> {
+        let attempt = change.attempt;
+        if change.new == attempt.password {
+            return Err(PasswordError::New("The new password is the old one. Choose another.".to_owned()));
+        }
+        password::check(change.new).map_err(PasswordError::New)?;
+        let origin = Origin::new(attempt.userid, Door::Pages, attempt.address);
+        let by = By { userid: &origin.userid, address: attempt.address };
+        let proven = self.prove_in_browser(&origin, attempt).await;
+        let (mut person, device) = proven.inspect_err(|_| audit::password_change_refused(by, &origin.userid))?;
+        let hash = password::hash(change.new).await.map_err(LoginError::from)?;
+        person.password_changed_at = self.0.clock.now();
+        self.store_password(&person, &hash).await.map_err(LoginError::from)?;
+        person.password_hash = hash;
+        person.must_change_password = false;
+        audit::password_changed(by, &person.user.userid);
+        Ok(self.open_session(attempt, &person, device.as_ref()).await?)
+    }
+
+    async fn store_password(&self, person: &Person, hash: &str) -> anyhow::Result<()> {
+        let mut tx = self.0.pool.begin().await?;
+        sqlx::query!(
+            "UPDATE users SET password_hash = $2, password_changed_at = $3, must_change_password = FALSE WHERE id = $1",
+            person.user.id.0,
+            hash,
+            person.password_changed_at
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("DELETE FROM sessions WHERE user_id = $1", person.user.id.0).execute(&mut *tx).await?;
+        tx.commit().await.context("changing a password")
+    }
+
+    /// The person at the login page, or whoever types the current password again.
+    async fn prove_in_browser(&self, origin: &Origin, attempt: Attempt<'_>) -> Result<(Person, Option<Device>), LoginError> {
+        let device = device::claimed(&self.0.sealer, &origin.userid, attempt.devices, self.0.clock.now());
+        let (person, begun) = self.begin(origin, device.as_ref()).await?;
+        let by = By { userid: &origin.userid, address: attempt.address };
+        let person = self.judge(origin, by, person, &begun, attempt.password, device.as_ref()).await?;
+        let known = device.as_ref().filter(|_| begun.known);
+        origin.forget_own(&mut *self.0.pool.acquire().await?, &begun, known.map(|device| device.id.as_str())).await?;
+        audit::logged_in(By { userid: &person.user.userid, address: attempt.address }, Door::Pages, begun.known);
+        Ok((person, device))
+    }
+
+    /// Finds the person and counts the attempt, in a transaction of its own that is over before the password is looked at.
+    async fn begin(&self, origin: &Origin, device: Option<&Device>) -> Result<(Option<Person>, Begun), LoginError> {
+        let _place = self.0.lanes.enter(&origin.network, device.is_some())?;
+        let _connection = self.0.connections.acquire().await.context("waiting for a connection")?;
+        let mut conn = self.0.pool.acquire().await?;
+        let mut tx = conn.begin().await?;
+        let person = find(&mut tx, &origin.userid).await?;
+        let of_person = |device: &&Device| person.as_ref().is_some_and(|person| device.is_of(person.user.id, person.password_changed_at));
+        let device = device.filter(of_person).map(|device| device.id.as_str());
+        let begun = origin.begin(&mut tx, self.0.clock.now(), device).await?;
+        tx.commit().await?;
+        Ok((person, begun))
+    }
+
+    /// Compares the password. Who is wrong, or unknown, hears it after the same time; the attempt goes on counting then.
+    async fn judge(
+        &self,
+        origin: &Origin,
+        by: By<'_>,
+        person: Option<Person>,
+        begun: &Begun,
+        password: &str,
+        device: Option<&Device>,
+    ) -> Result<Person, LoginError> {
+        if begun.late {
+            tokio::time::sleep(LATE).await;
+        }
+        let place = self.0.lanes.enter(&origin.network, device.is_some());
+        let Ok(_place) = place else {
+            begun.forget(&mut *self.0.pool.acquire().await?).await?;
+            return Err(LoginError::Busy);
+        };
+        let right = password::verify(person.as_ref().map(|person| person.password_hash.clone()), password).await?;
+        match person {
+            Some(person) if right => Ok(person),
+            _ => {
+                audit::login_failed(by, origin.door);
+                Err(LoginError::Wrong)
+            }
+        }
+    }
+
+    async fn open_session(&self, attempt: Attempt<'_>, person: &Person, device: Option<&Device>) -> Result<Login, LoginError> {
+        let now = self.0.clock.now();
+        let mut tx = self.0.pool.begin().await?;
+        let from = session::From { address: attempt.address, agent: attempt.agent };
+        // Nothing when the password was changed, or the person removed, while it was compared.
+        let session_token = session::start(&mut tx, now, person.user.id, person.password_changed_at, from).await?.ok_or(LoginError::Wrong)?;
+        sqlx::query!("UPDATE users SET last_login_at = $2 WHERE id = $1", person.user.id.0, now).execute(&mut *tx).await?;
+        tx.commit().await?;
+        let before = device.filter(|device| device.is_of(person.user.id, person.password_changed_at));
+        let device = device::seal(&self.0.sealer, before, &person.user.userid, person.user.id, person.password_changed_at, now)?;
+        Ok(Login { session_token, device, user: person.user.id, must_change_password: person.must_change_password })
+    }
+
+    async fn find(&self, userid: &str) -> Result<Option<Person>, LoginError> {
+        let mut conn = self.0.pool.acquire().await?;
+        Ok(find(&mut conn, userid).await?)
+    }
 }
 
-/// What counts as one address: of IPv6 the first 64 bits, since whoever has one has the others of that network too.
-fn network(address: &str) -> String {
-    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V6(address)) => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        Ok(IpAddr::V4(address)) => address.to_string(),
-        Err(_) => address.to_owned(),
-    }
+async fn find(conn: &mut PgConnection, userid: &str) -> sqlx::Result<Option<Person>> {
+    let row = sqlx::query!(
+        r#"SELECT id AS "id: UserId", userid, name, role AS "role: UserRole", password_hash, password_changed_at, must_change_password
+           FROM users
+           WHERE LOWER(userid) = LOWER($1)"#,
+        userid
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Person {
+        user: User { id: row.id, userid: row.userid, name: row.name, role: row.role },
+        password_hash: row.password_hash,
+        password_changed_at: row.password_changed_at,
+        must_change_password: row.must_change_password,
+    }))
 }
 
 #[cfg(test)]

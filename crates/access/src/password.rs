@@ -5,6 +5,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use rand::Rng;
 use std::sync::LazyLock;
+use std::thread::available_parallelism;
+use tokio::sync::Semaphore;
 
 /// Fewer characters are refused.
 pub const LENGTH_MIN: usize = 8;
@@ -20,19 +22,45 @@ fn argon2() -> Argon2<'static> {
 /// A hash of a password that nobody has, to spend the same time on unknown users.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random()).unwrap_or_default());
 
+/// As many hashes are made at a time in this process as the machine has cores: each takes 19 MiB and a core.
+static AT_A_TIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(available_parallelism().map_or(2, usize::from)));
+
+/// Does `work` off the async threads, when its turn comes.
+async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let turn = AT_A_TIME.acquire().await.context("waiting to hash a password")?;
+    tokio::task::spawn_blocking(move || {
+        // Kept to the end of the work, which goes on though the caller hangs up.
+        let _turn = turn;
+        work()
+    })
+    .await
+    .context("hashing a password")
+}
+
+/// Whether somebody may choose `password`; why not, as a sentence.
+///
+/// # Errors
+/// Too short or too long.
+pub fn check(password: &str) -> Result<(), String> {
+    if password.chars().count() < LENGTH_MIN {
+        return Err(format!("A password needs at least {LENGTH_MIN} characters."));
+    }
+    if password.len() > LENGTH_MAX {
+        return Err(format!("A password may have at most {LENGTH_MAX} bytes."));
+    }
+    Ok(())
+}
+
 /// The PHC string of `password`. Takes about 20 ms, off the async threads.
 ///
 /// # Errors
 /// Too short or too long; the message says so.
 pub async fn hash(password: &str) -> anyhow::Result<String> {
-    if password.chars().count() < LENGTH_MIN {
-        bail!("a password needs at least {LENGTH_MIN} characters");
-    }
-    if password.len() > LENGTH_MAX {
-        bail!("a password may have at most {LENGTH_MAX} bytes");
+    if let Err(sentence) = check(password) {
+        bail!(sentence);
     }
     let password = password.to_owned();
-    tokio::task::spawn_blocking(move || hash_now(&password)).await.context("hashing a password")?
+    in_turn(move || hash_now(&password)).await?
 }
 
 fn hash_now(password: &str) -> anyhow::Result<String> {
@@ -49,14 +77,13 @@ pub(crate) async fn verify(hash: Option<String>, password: &str) -> anyhow::Resu
         return Ok(false);
     }
     let password = password.to_owned();
-    tokio::task::spawn_blocking(move || {
+    in_turn(move || {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| NOBODY.clone());
         let right = PasswordHash::new(&hash).is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok());
         known && right
     })
     .await
-    .context("checking a password")
 }
 
 /// 20 characters without those that look alike: about 115 bits.
@@ -64,4 +91,11 @@ pub fn random() -> String {
     const LETTERS: &[u8] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let mut rng = rand::rng();
     (0..20).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// Holds every turn, for tests that want to see what happens meanwhile.
+#[cfg(test)]
+pub(crate) async fn take_all_turns() -> tokio::sync::SemaphorePermit<'static> {
+    let all = available_parallelism().map_or(2, usize::from);
+    AT_A_TIME.acquire_many(u32::try_from(all).unwrap()).await.unwrap()
 }
