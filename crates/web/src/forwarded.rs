@@ -3,7 +3,7 @@
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -60,6 +60,10 @@ impl Network {
     }
 }
 
+/// In the extensions of requests that came over the server's own TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 /// Where a request comes from, as far as trusted proxies tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
@@ -71,6 +75,9 @@ pub async fn settle(State(trusted): State<Arc<[Network]>>, mut request: Request,
         request.headers_mut().remove(FOR);
         request.headers_mut().remove(PROTO);
     }
+    if request.extensions().get::<OverTls>().is_some() {
+        request.headers_mut().insert(PROTO, HeaderValue::from_static("https"));
+    }
     if let Some(peer) = peer {
         let client = Client(client(request.headers(), peer, &trusted));
         request.extensions_mut().insert(client);
@@ -78,12 +85,13 @@ pub async fn settle(State(trusted): State<Arc<[Network]>>, mut request: Request,
     next.run(request).await
 }
 
-fn is_in(networks: &[Network], address: IpAddr) -> bool {
+/// Whether one of `networks` has `address`.
+pub fn is_in(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.has(address))
 }
 
 /// The last address that no trusted proxy has: each proxy adds the one that it was called from at the end, and whatever stands before may be made up.
-fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
     let lines = headers.get_all(FOR).iter().map(|line| line.to_str().unwrap_or_default());
     let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     let mut client = peer;

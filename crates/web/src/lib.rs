@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod assets;
+pub mod cookies;
 pub mod error;
 pub mod extract;
 pub mod forwarded;
@@ -15,11 +16,13 @@ pub mod request;
 pub mod routes;
 pub mod session;
 pub mod show;
+pub mod standing;
 pub mod unpack;
 
 pub use error::{Error, Result};
 pub use forwarded::Network;
-pub use routes::{api, ui};
+pub use routes::{api, plain, ui};
+pub use standing::Standing;
 
 use model::ids::ServerId;
 use model::{Clock, Sealer};
@@ -32,6 +35,8 @@ pub struct State {
     pub pool: PgPool,
     pub clock: Clock,
     pub sealer: Sealer,
+    /// All attempts to log in.
+    pub logins: access::Logins,
     pub settings: Arc<Settings>,
     /// This server's row and name.
     pub server: ServerId,
@@ -45,7 +50,7 @@ pub struct State {
 pub struct Settings {
     /// How long sessions last.
     pub limits: access::Limits,
-    /// Cookies go over https only; on when the server is reached by https.
+    /// The server is reached by https alone: cookies go over nothing else, and browsers are told so.
     pub secure_cookies: bool,
     /// Proxies whose word on where a request comes from counts.
     pub trusted_proxies: Vec<Network>,

@@ -1,18 +1,22 @@
 //! Hints that tables changed: one connection listens to Postgres, every open page gets at most one hint a second.
 
 use crate::State;
+use crate::error::Error;
+use crate::session::Visit;
 use axum::extract;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::Stream;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use model::ids::UserId;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout_at};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -22,21 +26,57 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(2);
 /// Browsers connect again by themselves; so a server that stops need not wait longer for its open pages.
 const LIFE: Duration = Duration::from_secs(600);
+/// The end of a session is heard of at once; one that lapses, or that no notification told of, is found by this.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The table whose rows are the sessions; it announces those that end.
+const SESSIONS: &str = "sessions";
+/// Open pages of one person on this server: the others shall have connections too.
+const STREAMS_PER_USER: usize = 128;
 
 /// Hints for all open pages of this server. Clones share one connection, made when the first page asks.
 #[derive(Debug, Clone)]
 pub struct Changes {
     sender: broadcast::Sender<Arc<str>>,
     listening: Arc<AtomicBool>,
+    open: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+/// One of a person's open pages; given back when it is dropped.
+struct Place {
+    open: Arc<Mutex<HashMap<UserId, usize>>>,
+    user: UserId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = open.get(&self.user).map_or(0, |count| count - 1);
+        if left == 0 {
+            open.remove(&self.user)
+        } else {
+            open.insert(self.user, left)
+        };
+    }
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { sender: broadcast::channel(16).0, listening: Arc::default() }
+        Self { sender: broadcast::channel(16).0, listening: Arc::default(), open: Arc::default() }
     }
 }
 
 impl Changes {
+    /// `None` when `user` has too many pages open.
+    fn enter(&self, user: UserId) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(user).or_default();
+        if *count >= STREAMS_PER_USER {
+            return None;
+        }
+        *count += 1;
+        Some(Place { open: self.open.clone(), user })
+    }
+
     fn subscribe(&self, pool: &PgPool) -> broadcast::Receiver<Arc<str>> {
         let receiver = self.sender.subscribe();
         if !self.listening.swap(true, Ordering::AcqRel) {
@@ -83,11 +123,59 @@ fn join(tables: &BTreeSet<String>) -> Arc<str> {
     tables.iter().map(String::as_str).collect::<Vec<_>>().join(" ").into()
 }
 
-/// `GET /events`: events named `changed` whose data are table names, separated by blanks.
-pub async fn events(extract::State(state): extract::State<State>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+/// An open page's own.
+struct Stream {
+    hints: BroadcastStream<Arc<str>>,
+    state: State,
+    token: String,
+    look_again: Interval,
+    end: Instant,
+    _place: Place,
+}
+
+impl Stream {
+    /// The next hint; `None` ends the stream: with its session, and after [`LIFE`].
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            let hint = tokio::select! {
+                hint = self.hints.next() => Some(hint?),
+                _ = self.look_again.tick() => None,
+                () = tokio::time::sleep_until(self.end) => return None,
+            };
+            let looks = match &hint {
+                None => true,
+                // Hints were missed: among them perhaps this.
+                Some(Err(_)) => true,
+                Some(Ok(tables)) => tables.split(' ').any(|table| table == SESSIONS),
+            };
+            if looks && !self.session_is_there().await {
+                return None;
+            }
+            if let Some(Ok(tables)) = hint {
+                return Some((Ok(Event::default().event("changed").data(&*tables)), self));
+            }
+        }
+    }
+
+    /// While the database does not answer, nobody knows.
+    async fn session_is_there(&self) -> bool {
+        let found = async {
+            let mut conn = self.state.pool.acquire().await?;
+            access::session::find_unused(&mut conn, &self.state.clock, &self.token, self.state.settings.limits).await
+        };
+        found.await.is_ok_and(|session| session.is_some())
+    }
+}
+
+/// `GET /events`: events named `changed` whose data are table names, separated by blanks. The stream ends with the session.
+pub async fn events(visit: Visit, extract::State(state): extract::State<State>) -> Result<Response, Error> {
+    let Some(place) = state.changes.enter(visit.user.id) else {
+        let text = format!("You have {STREAMS_PER_USER} live pages open. This one updates when it is loaded again.");
+        return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
+    };
+    let mut look_again = tokio::time::interval_at(Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
+    look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let hints = BroadcastStream::new(state.changes.subscribe(&state.pool));
-    let stream = hints.filter_map(Result::ok).map(|tables| Ok(Event::default().event("changed").data(&*tables)));
-    let end = Instant::now() + LIFE;
-    let stream = futures::StreamExt::take_until(stream, tokio::time::sleep_until(end));
-    Sse::new(stream).keep_alive(KeepAlive::default())
+    let stream = Stream { hints, token: visit.token().to_owned(), look_again, end: Instant::now() + LIFE, _place: place, state };
+    Ok(Sse::new(futures::stream::unfold(stream, Stream::next)).keep_alive(KeepAlive::default()).into_response())
 }

@@ -127,9 +127,9 @@ pub fn redirect(to: &str, flash: Flash) -> Response {
     (CookieJar::new().add(cookie), Redirect::to(to)).into_response()
 }
 
-/// `address` when it is a path of ours, else `/`.
+/// `address` when it is a path of ours that a header can hold, else `/`.
 pub fn local(address: &str) -> &str {
-    let path = address.starts_with('/') && !address.starts_with("//") && !address.contains(['\\', '\r', '\n', '\t']);
+    let path = address.starts_with('/') && !address.starts_with("//") && !address.contains('\\') && !address.contains(char::is_control);
     if path { address } else { "/" }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn only_paths_of_ours_are_followed() {
         assert_eq!(local("/images?q=a"), "/images?q=a");
-        for away in ["https://example.com", "//example.com", "/\\example.com", "javascript:alert(1)", "", "/a\r\nb"] {
+        for away in ["https://example.com", "//example.com", "/\\example.com", "javascript:alert(1)", "", "/a\r\nb", "/\0", "/\t/example.com", "/\u{7f}"] {
             assert_eq!(local(away), "/", "{away:?}");
         }
     }

@@ -12,6 +12,7 @@ pub mod projects;
 pub mod providers;
 pub mod registries;
 pub mod scans;
+pub mod settings;
 pub mod tasks;
 
 use crate::error::Result;

@@ -1,9 +1,9 @@
 //! Every address of the interface, and what surrounds them.
 
 use crate::error::{Error, Result};
-use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, tasks};
+use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, settings, tasks};
 use crate::session::Visit;
-use crate::{Network, State, assets, forwarded, live, request, session};
+use crate::{Network, State, assets, cookies, forwarded, live, request, session};
 use access::Permission;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -35,15 +35,22 @@ pub fn ui(state: State) -> Router {
         .merge(scans::routes())
         .merge(tasks::routes())
         .merge(configuration::routes())
+        .merge(settings::routes())
         .route("/logout", post(session::log_out))
-        .layer(from_fn(in_time))
         .route("/events", get(live::events))
         .fallback(|| async { Error::NotFound("This page") })
         .method_not_allowed_fallback(|| async { Error::NotFound("This page") })
         .layer(from_fn(may_view))
         .layer(from_fn_with_state(state.clone(), session::guard));
     let open = Router::new().route("/login", get(session::show).post(session::log_in)).merge(assets::router());
-    surround(Router::new().merge(open).merge(pages), &state).with_state(state)
+    // Around the login page and the guard too: both read what is sent.
+    surround(Router::new().merge(open).merge(pages).layer(from_fn(in_time)), &state).with_state(state)
+}
+
+/// What has neither login nor state, such as whether the server lives: with the same headers as all the rest.
+pub fn plain(router: Router, https: bool) -> Router {
+    let router = router.layer(from_fn(request::surround));
+    if https { router.layer(from_fn(cookies::https_only)) } else { router }
 }
 
 /// Ends a request that takes too long with a page that says so.
@@ -67,12 +74,13 @@ pub fn api(state: State) -> Router {
 
 fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, state: &State) -> Router<S> {
     let trusted: Arc<[Network]> = state.settings.trusted_proxies.as_slice().into();
-    router
+    let router = router
         .layer(from_fn_with_state(trusted, forwarded::settle))
         .layer(DefaultBodyLimit::max(session::FORM_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(request::surround))
-        .layer(CompressionLayer::new())
+        .layer(from_fn(request::surround));
+    let router = if state.settings.secure_cookies { router.layer(from_fn(cookies::https_only)) } else { router };
+    router.layer(CompressionLayer::new())
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

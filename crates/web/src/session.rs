@@ -4,7 +4,9 @@ use crate::State;
 use crate::error::{Error, Result};
 use crate::forwarded::Client;
 use crate::page::{Flash, Page, Theme, local};
-use access::{LoginError, Permission, Session, User};
+use crate::standing;
+use access::login::REMEMBERED_DAYS;
+use access::{Attempt, By, Login, LoginError, Permission, Session, User};
 use askama::Template;
 use axum::Form;
 use axum::body::Body;
@@ -14,22 +16,34 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use chrono::{DateTime, Utc};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
+use std::fmt;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 const SESSION: &str = "tidewaiter_session";
 /// Holds the login form's token until there is a session.
 const LOGIN: &str = "tidewaiter_login";
+/// Begins the names of the cookies by which a browser is known at its next login: one per person who uses it.
+const DEVICE: &str = "tidewaiter_device_";
+/// The page that changes one's password.
+pub const SETTINGS: &str = "/settings";
 /// The largest form: a kubeconfig with its certificates is far below.
 pub const FORM_BYTES: usize = 2 * 1024 * 1024;
 
-/// A request of a person who is logged in.
-#[derive(Debug, Clone)]
+/// A request of a person who is logged in. `Debug` shows no token.
+#[derive(Clone)]
 pub struct Visit {
     pub user: User,
     pub csrf: String,
+    /// The session's number.
+    pub session: i64,
+    /// Nothing but choosing a password is allowed.
+    pub must_change_password: bool,
+    /// Where the request comes from.
+    pub address: String,
     pub theme: Theme,
     pub now: DateTime<Utc>,
     pub flash: Option<Flash>,
@@ -42,12 +56,21 @@ pub struct Visit {
     token: String,
 }
 
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit").field("user", &self.user).field("session", &self.session).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl Visit {
     fn new(session: Session, token: String, now: DateTime<Utc>, request: &Request) -> Self {
         let headers = request.headers();
         Self {
             user: session.user,
             csrf: session.csrf_token,
+            session: session.id,
+            must_change_password: session.must_change_password,
+            address: address(request.extensions()),
             theme: Theme::of(headers),
             now,
             flash: Flash::of(&CookieJar::from_headers(headers)),
@@ -56,6 +79,16 @@ impl Visit {
             query: request.uri().query().unwrap_or_default().to_owned(),
             token,
         }
+    }
+
+    /// Who acts, for the log.
+    pub fn by(&self) -> By<'_> {
+        By { userid: &self.user.userid, address: &self.address }
+    }
+
+    /// The session cookie's value, for those who look again whether the session is still there.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     /// A page of this visit: its place in the menu and its title.
@@ -103,8 +136,17 @@ pub async fn guard(extract::State(state): extract::State<State>, request: Reques
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         request = checked(request, &visit.csrf).await?;
     }
+    standing::prove(request.extensions());
+    if visit.must_change_password && !allowed_before_change(&visit.path) {
+        return Ok(Redirect::to(SETTINGS).into_response());
+    }
     request.extensions_mut().insert(visit);
     Ok(next.run(request).await)
+}
+
+/// What a person may do whose password somebody else knows.
+fn allowed_before_change(path: &str) -> bool {
+    path == SETTINGS || path.starts_with("/settings/") || matches!(path, "/logout" | "/theme" | "/events")
 }
 
 async fn find(state: &State, headers: &HeaderMap) -> Result<Option<(String, Session)>> {
@@ -190,15 +232,15 @@ pub async fn show(extract::State(state): extract::State<State>, headers: HeaderM
     if find(&state, &headers).await?.is_some() {
         return Ok(Redirect::to(local(&query.next)).into_response());
     }
-    login_page(&state, StatusCode::OK, &headers, local(&query.next), "", String::new())
+    login_page(StatusCode::OK, &headers, local(&query.next), "", String::new())
 }
 
-fn login_page(state: &State, status: StatusCode, headers: &HeaderMap, next: &str, userid: &str, problem: String) -> Result<Response> {
+fn login_page(status: StatusCode, headers: &HeaderMap, next: &str, userid: &str, problem: String) -> Result<Response> {
     let jar = CookieJar::from_headers(headers);
     let token = jar.get(LOGIN).map(|cookie| cookie.value().to_owned()).filter(|token| token.len() == 32);
     let token = token.unwrap_or_else(random_token);
     let page = LoginPage { theme: Theme::of(headers), token: token.clone(), next: next.to_owned(), userid: userid.to_owned(), problem };
-    let cookie = Cookie::build((LOGIN, token)).path("/login").http_only(true).same_site(SameSite::Strict).secure(state.settings.secure_cookies);
+    let cookie = Cookie::build((LOGIN, token)).path("/login").http_only(true).same_site(SameSite::Strict);
     Ok((status, CookieJar::new().add(cookie), Html(page.render()?)).into_response())
 }
 
@@ -206,7 +248,7 @@ fn random_token() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct LoginForm {
     #[serde(default)]
     csrf_token: String,
@@ -220,38 +262,79 @@ pub struct LoginForm {
 
 /// Logs in, and goes where `next` says when that is a page of ours.
 pub async fn log_in(extract::State(state): extract::State<State>, parts: Parts, Form(form): Form<LoginForm>) -> Result<Response> {
-    let again = |status, problem: String| login_page(&state, status, &parts.headers, local(&form.next), &form.userid, problem);
+    let again = |status, problem: String| login_page(status, &parts.headers, local(&form.next), &form.userid, problem);
     let expected = CookieJar::from_headers(&parts.headers).get(LOGIN).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
     if !same(form.csrf_token.as_bytes(), expected.as_bytes()) {
         return again(StatusCode::FORBIDDEN, "The login form was too old. Try again.".to_owned());
     }
-    let address = client_address(&parts);
-    let mut conn = state.pool.acquire().await?;
-    match access::login(&mut conn, &state.clock, &form.userid, &form.password, &address).await {
+    let (address, devices) = (client_address(&parts), devices(&parts.headers));
+    let attempt = Attempt { userid: &form.userid, password: &form.password, address: &address, agent: agent(&parts.headers), devices: &devices };
+    match state.logins.log_in(attempt).await {
         Ok(login) => {
-            let session =
-                Cookie::build((SESSION, login.session_token)).path("/").http_only(true).same_site(SameSite::Lax).secure(state.settings.secure_cookies);
-            Ok((CookieJar::new().add(session), Redirect::to(local(&form.next))).into_response())
+            standing::prove(&parts.extensions);
+            let to = if login.must_change_password { SETTINGS } else { local(&form.next) };
+            Ok((cookies(login), Redirect::to(to)).into_response())
         }
-        Err(LoginError::Wrong) => again(StatusCode::UNAUTHORIZED, "User or password is wrong.".to_owned()),
-        Err(LoginError::Throttled { retry_after_secs }) => {
-            let mut response = again(StatusCode::TOO_MANY_REQUESTS, format!("Too many failed logins. Try again in {retry_after_secs} seconds."))?;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_secs));
+        Err(error) => {
+            let Some((status, problem, retry_after_secs)) = refusal(&error) else { return Err(anyhow::Error::from(error).into()) };
+            let mut response = again(status, problem)?;
+            if let Some(secs) = retry_after_secs {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            }
             Ok(response)
         }
-        Err(LoginError::Internal(error)) => Err(error.into()),
     }
+}
+
+/// Status, sentence and `Retry-After` for who was not let in; `None`: it was our failure.
+pub fn refusal(error: &LoginError) -> Option<(StatusCode, String, Option<i64>)> {
+    match error {
+        LoginError::Wrong | LoginError::MustChange => Some((StatusCode::UNAUTHORIZED, "User or password is wrong.".to_owned(), None)),
+        LoginError::Throttled { retry_after_secs: 1 } => {
+            Some((StatusCode::TOO_MANY_REQUESTS, "Too many failed logins. Try again in 1 second.".to_owned(), Some(1)))
+        }
+        LoginError::Throttled { retry_after_secs: secs } => {
+            Some((StatusCode::TOO_MANY_REQUESTS, format!("Too many failed logins. Try again in {secs} seconds."), Some(*secs)))
+        }
+        LoginError::Busy => {
+            Some((StatusCode::TOO_MANY_REQUESTS, "Too many logins are being checked at the moment. Try again in a second.".to_owned(), Some(1)))
+        }
+        LoginError::Internal(_) => None,
+    }
+}
+
+/// The cookies of a login: the session's, which ends with the browser, and the one by which the browser is known later.
+pub fn cookies(login: Login) -> CookieJar {
+    let session = Cookie::build((SESSION, login.session_token)).path("/").http_only(true).same_site(SameSite::Lax);
+    let device = Cookie::build((format!("{DEVICE}{}", login.user), login.device)).path("/").http_only(true).same_site(SameSite::Lax);
+    let remembered = Duration::from_secs(REMEMBERED_DAYS * 86_400);
+    CookieJar::new().add(session).add(device.max_age(remembered.try_into().unwrap_or_default()))
+}
+
+/// What the browser has from earlier logins.
+pub fn devices(headers: &HeaderMap) -> Vec<String> {
+    CookieJar::from_headers(headers).iter().filter(|cookie| cookie.name().starts_with(DEVICE)).map(|cookie| cookie.value().to_owned()).collect()
+}
+
+/// What the browser calls itself.
+pub fn agent(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
 }
 
 /// Ends the session.
 pub async fn log_out(extract::State(state): extract::State<State>, visit: Visit) -> Result<Response> {
     let mut conn = state.pool.acquire().await?;
     access::session::end(&mut conn, &visit.token).await?;
+    access::audit::logged_out(visit.by());
     let gone = Cookie::build((SESSION, "")).path("/").max_age(Default::default());
     Ok((CookieJar::new().add(gone), Redirect::to("/login")).into_response())
 }
 
 /// The address that the request came from, for throttling; "unknown" when the server does not tell.
 pub fn client_address(parts: &Parts) -> String {
-    parts.extensions.get::<Client>().map_or_else(|| "unknown".to_owned(), |client| client.0.to_string())
+    address(&parts.extensions)
+}
+
+fn address(extensions: &Extensions) -> String {
+    extensions.get::<Client>().map_or_else(|| "unknown".to_owned(), |client| client.0.to_string())
 }

@@ -119,6 +119,23 @@ pub fn thousands(number: impl Plain<i64>) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
+/// What a browser's `User-Agent` means to people: its name and system; the beginning of what is not known.
+///
+/// Source: the order matters, for browsers name those that they want to pass for.
+pub fn browser(agent: &str) -> String {
+    const NAMES: [(&str, &str); 6] =
+        [("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl")];
+    const SYSTEMS: [(&str, &str); 6] =
+        [("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Mac OS X", "macOS"), ("Linux", "Linux")];
+    let find = |known: &[(&str, &'static str)]| known.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| *name);
+    match (find(&NAMES), find(&SYSTEMS)) {
+        (Some(name), Some(system)) => format!("{name} on {system}"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) if agent.is_empty() => "Unknown browser".to_owned(),
+        (None, _) => agent.chars().take(60).collect(),
+    }
+}
+
 /// What a template's condition is, given by value or by reference as macros hand it on.
 pub fn yes(value: impl Plain<bool>) -> bool {
     value.plain()
@@ -189,6 +206,14 @@ mod tests {
         assert_eq!([thousands(7), thousands(3412), thousands(1_234_567)], ["7", "3,412", "1,234,567"]);
         assert_eq!([bounded(10_000), bounded(10_001)], ["10,000", "10,000+"]);
         assert_eq!([millis(850), millis(12_345), millis(185_000)], ["850 ms", "12.3 s", "3 min 5 s"]);
+    }
+
+    #[test]
+    fn a_browser_is_named() {
+        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+        assert_eq!([browser(chrome), browser("curl/8.5"), browser("")], ["Chrome on Linux", "curl", "Unknown browser"]);
+        assert_eq!(browser("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Mobile/15E148 Safari/604.1"), "Safari on iPhone");
+        assert_eq!(browser(&"x".repeat(100)), "x".repeat(60));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use serde_json::json;
 pub(crate) enum ApiError {
     Unauthorized(String),
     Throttled(i64),
+    /// Too many attempts to log in are being made.
+    Busy,
     Forbidden(String),
     NotFound(String),
     MethodNotAllowed(String),
@@ -65,6 +67,12 @@ impl ApiError {
             Self::Throttled(secs) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Api::ThrottledError", format!("Too many failed logins. Try again in {secs} seconds."))
             }
+            Self::Busy => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Api::ThrottledError",
+                "Too many logins are being checked at the moment. Try again in a second.".to_owned(),
+            ),
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, "forbidden", "Api::ForbiddenError", text.clone()),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, "not_found", "Api::NotFoundError", text.clone()),
             Self::MethodNotAllowed(text) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Api::MethodNotAllowedError", text.clone()),
@@ -94,7 +102,11 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Tidewaiter\""));
         }
-        if let Self::Throttled(secs) = self {
+        if let Some(secs) = match self {
+            Self::Throttled(secs) => Some(secs),
+            Self::Busy => Some(1),
+            _ => None,
+        } {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         answer

@@ -13,8 +13,8 @@ mod params;
 mod providers;
 mod tasks;
 
-use crate::{State, masking};
-use access::{Permission, User};
+use crate::{State, masking, standing};
+use access::{By, LoginError, Permission, User};
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 use axum::middleware::from_fn;
@@ -48,6 +48,8 @@ pub(crate) fn router(state: State) -> Router {
 /// Who calls, checked by basic authentication.
 pub(crate) struct Caller {
     pub user: User,
+    /// Where the call comes from.
+    pub address: String,
 }
 
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
@@ -64,17 +66,28 @@ impl FromRequestParts<State> for Caller {
         let (userid, password) =
             credentials(&parts.headers).ok_or_else(|| ApiError::Unauthorized("Log in with basic authentication: curl --user admin:PASSWORD …".into()))?;
         let address = crate::session::client_address(parts);
-        let mut conn = state.pool.acquire().await?;
-        match access::verify_basic(&mut conn, &state.clock, &userid, &password, &address).await {
-            Ok(user) => Ok(Self { user }),
-            Err(access::LoginError::Wrong) => Err(ApiError::Unauthorized("The user or the password is wrong.".into())),
-            Err(access::LoginError::Throttled { retry_after_secs }) => Err(ApiError::Throttled(retry_after_secs)),
-            Err(access::LoginError::Internal(error)) => Err(ApiError::Internal(error)),
+        match state.logins.verify_basic(&userid, &password, &address).await {
+            Ok(user) => {
+                standing::prove(&parts.extensions);
+                Ok(Self { user, address })
+            }
+            Err(LoginError::Wrong) => Err(ApiError::Unauthorized("The user or the password is wrong.".into())),
+            Err(LoginError::Throttled { retry_after_secs }) => Err(ApiError::Throttled(retry_after_secs)),
+            Err(LoginError::Busy) => Err(ApiError::Busy),
+            Err(LoginError::MustChange) => Err(ApiError::Forbidden(format!(
+                "The password of {userid} was set by somebody else. Log in with a browser and choose another first; then the API takes that one."
+            ))),
+            Err(LoginError::Internal(error)) => Err(error.into()),
         }
     }
 }
 
 impl Caller {
+    /// Who acts, for the log.
+    pub(crate) fn by(&self) -> By<'_> {
+        By { userid: &self.user.userid, address: &self.address }
+    }
+
     fn must(&self, permission: Permission) -> Result<(), ApiError> {
         match self.user.may(permission) {
             true => Ok(()),

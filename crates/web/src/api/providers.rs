@@ -115,10 +115,11 @@ pub(super) async fn act_on_one(
         "pause" | "resume" => pause(&state, &caller, &host(&headers), id, action == "pause").await.map(Json),
         _ => {
             caller.must(Permission::ManageProviders)?;
-            must_exist(&state, id).await?;
+            let name = must_exist(&state, id).await?;
             let mut tx = state.pool.begin().await?;
             removal::request(&mut tx, &state.clock, ProviderId(id)).await?;
             tx.commit().await?;
+            access::audit::provider_removed(caller.by(), &name);
             Ok(Json(
                 json!({"success": true, "message": format!("Provider {id} is being deleted"), "href": format!("{}{}", host(&headers), PROVIDERS.path(&id.to_string()))}),
             ))
@@ -237,6 +238,9 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
         created.push(PROVIDERS.show(&mut tx, host, id.0, &[]).await?);
     }
     tx.commit().await?;
+    for new in &wanted {
+        access::audit::provider_added(caller.by(), &new.name);
+    }
     Ok(created)
 }
 

@@ -6,6 +6,7 @@ use crate::extract::Form;
 use crate::page::{Flash, Page, redirect, respond};
 use crate::session::Visit;
 use access::Permission;
+use access::login::Slowed;
 use askama::Template;
 use axum::Router;
 use axum::extract;
@@ -34,6 +35,8 @@ struct ServerPage {
     page: Page,
     servers: Vec<WithRoles>,
     may_change: bool,
+    /// Of the last hour; empty for people who may not configure.
+    slowed: Vec<Slowed>,
 }
 
 /// What a role does, for people who see the switch.
@@ -56,7 +59,9 @@ async fn show(visit: Visit, extract::State(state): extract::State<State>) -> Res
     }
     servers.sort_by_key(|each| (!each.this, each.server.name.clone()));
     let page = visit.page("server", "Server").crumb("Configuration", "/configuration/server").live("server_roles");
-    respond(&visit, &ServerPage { page, servers, may_change: visit.user.may(Permission::Configure) })
+    let may_change = visit.user.may(Permission::Configure);
+    let slowed = if may_change { access::login::slowed(&mut conn, visit.now).await? } else { Vec::new() };
+    respond(&visit, &ServerPage { page, servers, may_change, slowed })
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +78,7 @@ async fn switch(visit: Visit, extract::State(state): extract::State<State>, Form
     let servers = server::list(&mut conn).await?;
     let server = servers.into_iter().find(|server| server.id.0 == form.server).ok_or(Error::NotFound("This server"))?;
     role::set(&mut conn, server.id, role, form.on).await?;
+    access::audit::server_role_switched(visit.by(), &server.name, role.as_str(), form.on);
     let how = if form.on { "on" } else { "off" };
     Ok(redirect("/configuration/server", Flash::success(format!("{} was switched {how} on {}; the server follows within seconds.", role.label(), server.name))))
 }

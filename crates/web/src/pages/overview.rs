@@ -135,8 +135,8 @@ struct ThemeForm {
     back: String,
 }
 
-async fn theme(_visit: Visit, extract::State(state): extract::State<State>, Form(form): Form<ThemeForm>) -> Response {
+async fn theme(_visit: Visit, Form(form): Form<ThemeForm>) -> Response {
     let theme = if form.theme == "dark" { "dark" } else { "light" };
-    let cookie = Cookie::build((THEME, theme)).path("/").http_only(true).same_site(SameSite::Lax).secure(state.settings.secure_cookies).permanent();
+    let cookie = Cookie::build((THEME, theme)).path("/").http_only(true).same_site(SameSite::Lax).permanent();
     (CookieJar::new().add(cookie), Redirect::to(local(&form.back))).into_response()
 }

@@ -402,5 +402,6 @@ async fn delete(visit: Visit, extract::State(state): extract::State<State>, Path
     }
     inventory::removal::request(&mut tx, &state.clock, ProviderId(id)).await?;
     tx.commit().await?;
+    access::audit::provider_removed(visit.by(), &provider.name);
     Ok(redirect("/providers", Flash::success(format!("The provider {} is being removed; its analyses are ended first.", provider.name))))
 }

@@ -44,6 +44,7 @@ pub async fn state(pool: &PgPool) -> web::State {
         pool: pool.clone(),
         clock,
         sealer: Sealer::new(&[7; 32]),
+        logins: access::Logins::new(pool.clone(), Clock::default(), Sealer::new(&[7; 32])),
         settings: Arc::new(settings),
         server,
         server_name: "here".into(),

@@ -148,6 +148,7 @@ pub async fn create(visit: Visit, extract::State(state): extract::State<State>, 
         Ok((id, task)) => {
             smartstate::share_results(&mut tx, &state.clock, id, shares).await?;
             tx.commit().await?;
+            access::audit::provider_added(visit.by(), &new.name);
             let flash =
                 Flash::success(format!("{} was added. Its inventory is being read now.", typed.name)).link("Follow the refresh", format!("/tasks/{task}"));
             Ok(redirect(&format!("/providers/{id}"), flash))
@@ -216,6 +217,7 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
     match provider::update(&mut tx, &state.clock, &state.sealer, stored.id, &typed.name, kind, given.as_ref()).await {
         Ok(()) => {
             tx.commit().await?;
+            access::audit::provider_changed(visit.by(), &typed.name);
             Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} was saved.", typed.name))))
         }
         Err(SaveError::Name(problem)) => form_page(&visit, here, typed, Check::NameIsWrong(problem)),
