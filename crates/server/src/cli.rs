@@ -7,6 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "tidewaiter", version)]
 pub struct Cli {
+    /// Who acts, in tasks and the log: recorded as cli:NAME; without this, whoever is logged in on this machine
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    pub acting_as: Option<String>,
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -104,9 +107,35 @@ pub struct RoleOf {
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Read a new password from standard input; ends the person's sessions
+    /// Add a person; the first password is read from standard input and has to be changed at the first login
+    Add(AddUser),
+    /// Give a person another role, at once
+    Role { name: String, role: String },
+    /// Name, role, password and last login of all people
+    List,
+    /// Take a person away and end its sessions; what was recorded under its name stays
+    Remove { name: String },
+    /// Read a new password from standard input, to be changed at the next login; ends the person's sessions
     SetPassword {
         #[arg(long, default_value = "admin")]
         userid: String,
+        /// The person need not change it: only when it is the person who runs this
+        #[arg(long)]
+        permanent: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct AddUser {
+    /// What one logs in with
+    pub name: String,
+    /// super_administrator, operator or auditor
+    #[arg(long)]
+    pub role: String,
+    /// Shown on pages
+    #[arg(long)]
+    pub full_name: Option<String>,
+    /// Make a password and print it, instead of reading one
+    #[arg(long)]
+    pub make_password: bool,
 }

@@ -5,9 +5,14 @@ use crate::settings::Settings;
 use anyhow::Context;
 use sqlx::PgPool;
 
-/// A pool, and the private Postgres behind it when there is one.
+/// Five of them listen all the time.
+const UPKEEP_CONNECTIONS: u32 = 10;
+
+/// Pools, and the private Postgres behind it when there is one.
 pub struct Database {
     pub pool: PgPool,
+    /// A few connections of their own for what must not wait for the work: leases, heartbeats, the queue, readiness.
+    pub upkeep: PgPool,
     pub private: Option<Private>,
 }
 
@@ -23,7 +28,8 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Database> {
         (settings.database.url.clone(), None)
     };
     let pool = model::database::connect(&url, settings.database.max_connections).await?;
-    Ok(Database { pool, private })
+    let upkeep = model::database::connect(&url, UPKEEP_CONNECTIONS).await?;
+    Ok(Database { pool, upkeep, private })
 }
 
 impl Database {
@@ -39,6 +45,7 @@ impl Database {
     /// Closes the pool, and stops the private Postgres if this process started it.
     pub async fn close(self) {
         self.pool.close().await;
+        self.upkeep.close().await;
         if let Some(private) = self.private {
             private.stop_if_started().await;
         }

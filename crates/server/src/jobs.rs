@@ -18,6 +18,8 @@ use tokio::sync::watch;
 /// Gives each job to the crate that knows it.
 pub struct Jobs {
     pub pool: PgPool,
+    /// For the queue itself: its heartbeats must not wait for the jobs' connections.
+    pub upkeep: PgPool,
     pub clock: Clock,
     pub inventory: Inventory,
     pub smartstate: SmartState,
@@ -72,7 +74,7 @@ impl Jobs {
 
 /// Works on all queues whose roles this server has, as they come and go, until `stop`.
 pub async fn work(jobs: Jobs, server: String, roles: Roles, stop: watch::Receiver<bool>) {
-    let pool = jobs.pool.clone();
+    let pool = jobs.upkeep.clone();
     let handler: Arc<dyn Handler> = Arc::new(jobs);
     let run = |queue, needed, concurrency| while_on(pool.clone(), queue, server.clone(), handler.clone(), concurrency, roles.clone(), needed, stop.clone());
     tokio::join!(run(Queue::Inventory, &[Role::Inventory], 4), run(Queue::SmartState, &[Role::SmartState, Role::SmartProxy], 4), run(Queue::Control, &[], 4),);
@@ -133,7 +135,7 @@ mod tests {
         .unwrap();
         let inventory = Inventory { pool: pool.clone(), clock: clock.clone(), sealer: sealer.clone(), settings: Default::default(), server };
         let smartstate = SmartState::new(pool.clone(), clock.clone(), sealer, Default::default(), Default::default(), server, "s".into());
-        let jobs = Jobs { pool: pool.clone(), clock, inventory, smartstate };
+        let jobs = Jobs { pool: pool.clone(), upkeep: pool.clone(), clock, inventory, smartstate };
         let run = async || jobs.run(Job::RemoveProvider { provider }, Utc::now()).await.unwrap();
         let left = async || sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM providers").fetch_one(&pool).await.unwrap();
         run().await;

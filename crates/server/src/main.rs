@@ -3,8 +3,10 @@
 mod cli;
 mod commands;
 mod database;
+mod descriptors;
 mod jobs;
 mod key;
+mod listen;
 mod postgres;
 mod roles;
 mod routes;

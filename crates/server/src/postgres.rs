@@ -9,6 +9,7 @@ use place::Place;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ async fn initialise(place: &Place) -> anyhow::Result<()> {
 
 /// Whether a postmaster of this directory lives, for example one that a killed server left behind.
 async fn running(place: &Place) -> anyhow::Result<bool> {
-    let Some(pid) = place.postmaster() else { return Ok(false) };
+    let Some(pid) = place.postmaster().context("looking for a Postgres that runs already")? else { return Ok(false) };
     tracing::debug!(pid = pid.as_raw(), "the private Postgres runs already");
     Ok(true)
 }
@@ -161,22 +162,21 @@ impl Private {
     }
 
     async fn died(&mut self) {
-        match &mut self.child {
-            Some(child) => {
-                let _ = child.wait().await;
-            }
-            None => {
-                while self.place.postmaster().is_some() {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-            }
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.wait().await
+        {
+            tracing::warn!(%error, "the private Postgres cannot be waited for; its process is looked at instead");
+        }
+        // What cannot be found out is no death.
+        while !matches!(self.place.postmaster(), Ok(None)) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
     /// Fast shutdown (open transactions are rolled back); after four seconds an immediate one, which costs a recovery at the next start.
     async fn stop(mut self) {
         for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-            let Some(pid) = self.place.postmaster() else { return };
+            let Ok(Some(pid)) = self.place.postmaster() else { return };
             if let Err(error) = kill(pid, signal) {
                 tracing::warn!(%error, "the private Postgres cannot be signalled");
             }
@@ -196,10 +196,19 @@ fn url_encoded(text: &str) -> String {
 /// Whether the process `pid` is a postgres that lives: where nobody waits for orphans, a dead one stays as a zombie.
 ///
 /// Source: proc(5), `/proc/pid/stat`: number, (name), state.
-fn is_postgres(pid: Pid) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let Some((start, rest)) = stat.rsplit_once(')') else { return false };
-    (start.ends_with("(postgres") || start.ends_with("(postmaster")) && !rest.trim_start().starts_with(['Z', 'X'])
+fn is_postgres(pid: Pid) -> io::Result<bool> {
+    let Some(stat) = present(fs::read_to_string(format!("/proc/{pid}/stat")))? else { return Ok(false) };
+    let Some((start, rest)) = stat.rsplit_once(')') else { return Ok(false) };
+    Ok((start.ends_with("(postgres") || start.ends_with("(postmaster")) && !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// `None` only when there is no such file, or its process has gone.
+fn present<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::Error::ESRCH as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -16,14 +16,20 @@ use tower::ServiceExt;
 struct Switch {
     pages: Router,
     api: Router,
+    /// What answers while the role is off.
+    pages_off: Router,
+    api_off: Router,
     roles: Roles,
 }
 
-/// `/healthz` (the process lives), `/readyz` (it reaches its database), `/api` with the role Web Services, all else with the role User Interface.
-pub fn router(state: web::State, roles: Roles) -> Router {
-    let pool = state.pool.clone();
-    let switch = Switch { pages: web::ui(state.clone()), api: web::api(state), roles };
-    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready).with_state(pool)).fallback(dispatch).with_state(switch)
+/// `/healthz` (the process lives), `/readyz` (it reaches its database, by `upkeep`), `/api` with the role Web Services, all else with the role User Interface.
+pub fn router(state: web::State, upkeep: PgPool, roles: Roles) -> Router {
+    let https = state.settings.secure_cookies;
+    let health = Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready).with_state(upkeep));
+    let off = |answer: fn() -> Response| web::plain(Router::new().fallback(move || async move { answer() }), https);
+    let switch = Switch { pages: web::ui(state.clone()), api: web::api(state), pages_off: off(pages_off), api_off: off(api_off), roles };
+    let by_role: Router = Router::new().fallback(dispatch).with_state(switch);
+    by_role.merge(web::plain(health, https))
 }
 
 async fn ready(State(pool): State<PgPool>) -> Response {
@@ -37,10 +43,8 @@ async fn ready(State(pool): State<PgPool>) -> Response {
 async fn dispatch(State(switch): State<Switch>, request: Request<Body>) -> Response {
     let path = request.uri().path();
     let to_api = path == "/api" || path.starts_with("/api/");
-    let (role, router) = if to_api { (Role::WebServices, switch.api) } else { (Role::UserInterface, switch.pages) };
-    if !switch.roles.has(role) {
-        return if to_api { api_off() } else { pages_off() };
-    }
+    let (role, on, off) = if to_api { (Role::WebServices, switch.api, switch.api_off) } else { (Role::UserInterface, switch.pages, switch.pages_off) };
+    let router = if switch.roles.has(role) { on } else { off };
     router.oneshot(request).await.into_response()
 }
 

@@ -1,9 +1,11 @@
 //! `tidewaiter serve`: everything wired together, from start to end.
 
+use crate::database::Database;
 use crate::jobs::{self, Jobs, stopped};
+use crate::listen::{self, Certificate, Door};
 use crate::roles::{self, Roles};
 use crate::settings::Settings;
-use crate::{database, key, routes};
+use crate::{database, descriptors, key, routes};
 use access::Limits;
 use anyhow::Context;
 use inventory::Inventory;
@@ -11,7 +13,6 @@ use model::ids::ServerId;
 use model::{Clock, Sealer};
 use smartstate::SmartState;
 use sqlx::PgPool;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -32,6 +33,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Parts {
     pool: PgPool,
+    /// For leases, heartbeats, the queue and readiness (`database::Database`).
+    upkeep: PgPool,
     clock: Clock,
     sealer: Sealer,
     settings: Arc<Settings>,
@@ -43,7 +46,13 @@ struct Parts {
 /// # Errors
 /// Whatever keeps it from starting, in a sentence.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let files = descriptors::raise();
     let listener = bind(&settings.server.listen).await?;
+    settings.server.check_exposure(listener.local_addr()?)?;
+    let certificate = match settings.server.has_tls() {
+        true => Some(Certificate::load(&settings.server.tls_certificate, &settings.server.tls_key)?),
+        false => None,
+    };
     // From here on a signal leads through an orderly end, so that no Postgres is left behind.
     let stopping = stop_on_signal()?;
     let sealer = key::load_or_make(&settings.secrets.key_file)?;
@@ -51,10 +60,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (stop_postgres, postgres_stops) = watch::channel(false);
     let postgres = database.private.take().map(|private| tokio::spawn(private.supervise(postgres_stops)));
     let served = match database.migrate().await {
-        Ok(()) => serve(listener, database.pool.clone(), sealer, settings, stopping).await,
+        Ok(()) => {
+            let entrance = Entrance { listener, certificate, files };
+            serve(entrance, &database, sealer, settings, stopping).await
+        }
         Err(error) => Err(error),
     };
-    if tokio::time::timeout(CLOSE_WITHIN, database.pool.close()).await.is_err() {
+    let closed = async { tokio::join!(database.pool.close(), database.upkeep.close()) };
+    if tokio::time::timeout(CLOSE_WITHIN, closed).await.is_err() {
         tracing::debug!("some connections to the database were still in use");
     }
     stop_postgres.send_replace(true);
@@ -73,18 +86,28 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn serve(listener: TcpListener, pool: PgPool, sealer: Sealer, settings: Settings, signalled: watch::Receiver<bool>) -> anyhow::Result<()> {
+/// Where requests come in.
+struct Entrance {
+    listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+    /// How many files this process may open.
+    files: u64,
+}
+
+async fn serve(entrance: Entrance, database: &Database, sealer: Sealer, settings: Settings, signalled: watch::Receiver<bool>) -> anyhow::Result<()> {
     let clock = Clock::default();
+    let (pool, upkeep) = (database.pool.clone(), database.upkeep.clone());
     let (server, password) = enter(&pool, &clock, &settings).await?;
-    let parts = Parts { pool: pool.clone(), clock, sealer, settings: Arc::new(settings), server };
-    let (roles, following) = roles::follow(pool, server).await?;
+    let (roles, following) = roles::follow(upkeep.clone(), server).await?;
+    let parts = Parts { pool, upkeep, clock, sealer, settings: Arc::new(settings), server };
     let (stop, stopping) = watch::channel(false);
     let mut running = JoinSet::new();
     start_work(&mut running, &parts, &roles, &stopping);
-    let address = listener.local_addr()?;
-    running.spawn(answer(listener, &parts, roles, stopping));
+    let address = entrance.listener.local_addr()?;
+    let scheme = if entrance.certificate.is_some() { "https" } else { "http" };
+    running.spawn(answer(entrance, &parts, roles, stopping)?);
     // What a person or a script waits for, so on standard output.
-    println!("Tidewaiter is ready: http://{address}  user admin  password {}", password.as_deref().unwrap_or("as set"));
+    println!("Tidewaiter is ready: {scheme}://{address}  user admin  password {}", password.as_deref().unwrap_or("as set"));
     wait_for_end(&mut running, signalled).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
@@ -132,8 +155,15 @@ fn start_work(running: &mut JoinSet<anyhow::Result<()>>, parts: &Parts, roles: &
         settings.content.clone(),
         parts.server,
         name.clone(),
-    );
-    let jobs = Jobs { pool: parts.pool.clone(), clock: parts.clock.clone(), inventory: inventory.clone(), smartstate: smartstate.clone() };
+    )
+    .with_leases_on(parts.upkeep.clone());
+    let jobs = Jobs {
+        pool: parts.pool.clone(),
+        upkeep: parts.upkeep.clone(),
+        clock: parts.clock.clone(),
+        inventory: inventory.clone(),
+        smartstate: smartstate.clone(),
+    };
     let (watch_stop, scan_stop, job_stop) = (stop.clone(), stop.clone(), stop.clone());
     running.spawn(async move {
         inventory::watch_all(inventory, stopped(watch_stop)).await;
@@ -165,7 +195,7 @@ async fn keep_alive(parts: Parts, stop: watch::Receiver<bool>) -> anyhow::Result
 }
 
 async fn beat(parts: &Parts) -> anyhow::Result<()> {
-    let mut conn = parts.pool.acquire().await?;
+    let mut conn = parts.upkeep.acquire().await?;
     queue::server::beat(&mut conn, &parts.clock, parts.server).await?;
     access::session::remove_expired(&mut conn, &parts.clock, limits(&parts.settings)).await?;
     Ok(())
@@ -175,10 +205,10 @@ fn limits(settings: &Settings) -> Limits {
     Limits { idle_mins: settings.access.session_idle_mins, max_hours: settings.access.session_max_hours }
 }
 
-fn answer(listener: TcpListener, parts: &Parts, roles: Roles, stop: watch::Receiver<bool>) -> impl Future<Output = anyhow::Result<()>> + use<> {
+fn answer(entrance: Entrance, parts: &Parts, roles: Roles, stop: watch::Receiver<bool>) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let settings = web::Settings {
         limits: limits(&parts.settings),
-        secure_cookies: parts.settings.server.secure_cookies,
+        secure_cookies: parts.settings.server.is_https(),
         trusted_proxies: parts.settings.server.trusted_proxies.clone(),
         scan_namespace: parts.settings.smartstate.namespace.clone(),
     };
@@ -186,18 +216,35 @@ fn answer(listener: TcpListener, parts: &Parts, roles: Roles, stop: watch::Recei
         pool: parts.pool.clone(),
         clock: parts.clock.clone(),
         sealer: parts.sealer.clone(),
+        logins: access::Logins::new(parts.pool.clone(), parts.clock.clone(), parts.sealer.clone()),
         settings: Arc::new(settings),
         server: parts.server,
         server_name: parts.settings.server.name.clone(),
         changes: Default::default(),
     };
-    let service = routes::router(state, roles).into_make_service_with_connect_info::<SocketAddr>();
-    async move {
+    let server = &parts.settings.server;
+    let door = Door {
+        router: routes::router(state, parts.upkeep.clone(), roles),
+        limits: listen::Limits { all: descriptors::connections(server.max_connections, entrance.files), per_address: server.max_connections_per_address },
+        trusted_proxies: server.trusted_proxies.clone(),
+        tls: entrance.certificate.as_ref().map(Certificate::config).transpose()?,
+    };
+    Ok(async move {
         let hang_up = stop.clone();
         tokio::select! {
-            answered = axum::serve(listener, service).with_graceful_shutdown(stopped(stop)).into_future() => answered.context("answering requests"),
-            () = async { stopped(hang_up).await; tokio::time::sleep(HANG_UP_AFTER).await } => Ok(()),
+            () = listen::answer(entrance.listener, door, stop) => {}
+            () = follow(entrance.certificate) => {}
+            () = async { stopped(hang_up).await; tokio::time::sleep(HANG_UP_AFTER).await } => {}
         }
+        Ok(())
+    })
+}
+
+/// Takes up new certificates; never ends.
+async fn follow(certificate: Option<Arc<Certificate>>) {
+    match certificate {
+        Some(certificate) => certificate.follow().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Every setting with its default; also what a person reads.
@@ -29,9 +30,43 @@ pub struct Server {
     pub name: String,
     pub secure_cookies: bool,
     pub trusted_proxies: Vec<web::Network>,
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
+    pub insecure_http: bool,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+impl Server {
+    /// Whether the server speaks https itself.
+    pub fn has_tls(&self) -> bool {
+        !self.tls_certificate.as_os_str().is_empty()
+    }
+
+    /// Whether browsers reach it by https alone.
+    pub fn is_https(&self) -> bool {
+        self.secure_cookies || self.has_tls()
+    }
+
+    /// Whether passwords are safe on the way to `address`, where the server listens.
+    ///
+    /// # Errors
+    /// They would cross a network in clear; the message says what to do.
+    pub fn check_exposure(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let behind_proxy = self.secure_cookies && !self.trusted_proxies.is_empty();
+        if address.ip().to_canonical().is_loopback() || self.has_tls() || behind_proxy || self.insecure_http {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "{address} can be reached from other machines, and passwords would cross the network in clear. Choose one of three ways: \
+             server.tls_certificate and server.tls_key, so that Tidewaiter speaks https; server.trusted_proxies with server.secure_cookies = true, \
+             so that a proxy does; or server.insecure_http = true, where the network is safe. docs/TLS.md shows each"
+        )
+    }
+}
+
+/// `Debug` shows no address, which has the password.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     pub url: String,
@@ -61,6 +96,12 @@ pub struct Inventory {
     pub refresh_limit_secs: u64,
 }
 
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("private_dir", &self.private_dir).field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
+}
+
 impl Settings {
     /// The settings of this process.
     ///
@@ -73,6 +114,9 @@ impl Settings {
         let var = PathBuf::from(std::env::var_os("TIDEWAITER_VAR").filter(|path| !path.is_empty()).unwrap_or_else(|| "var".into()));
         settings.database.private_dir = placed(&settings.database.private_dir, &var)?;
         settings.secrets.key_file = placed(&settings.secrets.key_file, &var)?;
+        if settings.server.has_tls() == settings.server.tls_key.as_os_str().is_empty() {
+            anyhow::bail!("server.tls_certificate and server.tls_key belong together: set both or none");
+        }
         if settings.server.name.is_empty() {
             settings.server.name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host's name")?.trim().to_owned();
         }
@@ -127,6 +171,29 @@ mod tests {
         assert_eq!(from_file("[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']").unwrap().server.trusted_proxies.len(), 2);
         let error = from_file("[server]\ntrusted_proxies = ['proxy.example']").unwrap_err().to_string();
         assert!(error.contains("trusted_proxies") && error.contains("proxy.example"), "{error}");
+    }
+
+    #[test]
+    fn beyond_this_machine_only_https_a_named_proxy_or_somebodys_word() {
+        let check = |text: &str, address: &str| from_file(&format!("[server]\n{text}")).unwrap().server.check_exposure(address.parse().unwrap());
+        for address in ["127.0.0.1:3000", "[::1]:3000", "127.1.2.3:80", "[::ffff:127.0.0.1]:3000"] {
+            check("", address).unwrap();
+        }
+        for address in ["0.0.0.0:3000", "[::]:3000", "10.0.0.1:3000"] {
+            for text in ["", "secure_cookies = true", "trusted_proxies = ['10.0.0.0/8']"] {
+                let error = check(text, address).unwrap_err().to_string();
+                assert!(["tls_certificate", "trusted_proxies", "secure_cookies", "insecure_http"].iter().all(|way| error.contains(way)), "{error}");
+            }
+            for text in ["insecure_http = true", "secure_cookies = true\ntrusted_proxies = ['10.0.0.0/8']", "tls_certificate = 'c'\ntls_key = 'k'"] {
+                check(text, address).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_databases_password_is_not_printed() {
+        let settings = from_file("[database]\nurl = 'postgres://tidewaiter:hunter2@db/tidewaiter'").unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
     }
 
     #[test]

@@ -208,7 +208,7 @@ async fn keep(ctx: SmartState, scan: ScanId, fence: i64, sender: watch::Sender<S
 }
 
 async fn look(ctx: &SmartState, scan: ScanId, fence: i64, renew: bool) -> anyhow::Result<Signal> {
-    let mut conn = ctx.pool.acquire().await?;
+    let mut conn = ctx.leases.acquire().await?;
     if renew {
         let until = ctx.clock.now() + Duration::seconds(LEASE_SECS);
         let renewed = sqlx::query!("UPDATE scans SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state <> 'finished'", scan.0, fence, until)

@@ -47,6 +47,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub struct SmartState {
     pub(crate) pool: PgPool,
+    /// For leases alone, which must be renewed however busy the others are.
+    pub(crate) leases: PgPool,
     pub(crate) clock: Clock,
     pub(crate) sealer: Sealer,
     pub(crate) settings: Arc<Settings>,
@@ -70,6 +72,7 @@ impl SmartState {
     pub fn new(pool: PgPool, clock: Clock, sealer: Sealer, settings: Settings, content: ContentSettings, server: ServerId, server_name: String) -> Self {
         let word: u32 = rand::random();
         Self {
+            leases: pool.clone(),
             pool,
             clock,
             sealer,
@@ -82,5 +85,11 @@ impl SmartState {
             stop: tokio_util::sync::CancellationToken::new(),
             wake: Arc::default(),
         }
+    }
+
+    /// Renews leases on connections of their own.
+    #[must_use]
+    pub fn with_leases_on(self, leases: PgPool) -> Self {
+        Self { leases, ..self }
     }
 }

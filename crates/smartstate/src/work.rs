@@ -27,7 +27,7 @@ pub async fn run(ctx: &SmartState, scan: ScanId) -> Result<(), JobError> {
 /// Scans that are under way then are given back: another server, or the next start, goes on with them.
 pub async fn work(ctx: SmartState, shutdown: impl Future<Output = ()>) {
     let passes = async {
-        if let Err(error) = async { lease::free_predecessors(&mut *ctx.pool.acquire().await?, &ctx).await }.await {
+        if let Err(error) = async { lease::free_predecessors(&mut *ctx.leases.acquire().await?, &ctx).await }.await {
             tracing::warn!("taking over this server's own scans: {error:#}; they wait until their leases lapse");
         }
         loop {
@@ -57,7 +57,7 @@ pub async fn work(ctx: SmartState, shutdown: impl Future<Output = ()>) {
         () = shutdown => {}
     }
     ctx.stop.cancel();
-    let given_back = async { lease::give_back(&mut *ctx.pool.acquire().await?, &ctx).await };
+    let given_back = async { lease::give_back(&mut *ctx.leases.acquire().await?, &ctx).await };
     if let Err(error) = given_back.await {
         tracing::warn!("giving scans back: {error:#}; they are taken over when their leases lapse");
     }

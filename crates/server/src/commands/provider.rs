@@ -3,6 +3,7 @@
 use crate::cli::{AddProvider, ProviderCommand};
 use crate::key;
 use crate::settings::Settings;
+use access::{By, audit};
 use anyhow::{Context, bail};
 use inventory::provider::{self, NewProvider};
 use inventory::{Connection, Kind, removal};
@@ -14,20 +15,17 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-/// Who asks, in the task.
-const USERID: &str = "admin";
-
-pub async fn run(pool: &PgPool, settings: &Settings, command: ProviderCommand) -> anyhow::Result<()> {
+pub async fn run(pool: &PgPool, settings: &Settings, by: By<'_>, command: ProviderCommand) -> anyhow::Result<()> {
     match command {
-        ProviderCommand::Add(new) => add(pool, settings, new).await,
+        ProviderCommand::Add(new) => add(pool, settings, by, new).await,
         ProviderCommand::List => list(pool).await,
-        ProviderCommand::Set { name, share_results } => set(pool, &name, share_results).await,
-        ProviderCommand::Refresh { name, wait } => refresh(pool, &name, wait).await,
-        ProviderCommand::Delete { name } => delete(pool, &name).await,
+        ProviderCommand::Set { name, share_results } => set(pool, by, &name, share_results).await,
+        ProviderCommand::Refresh { name, wait } => refresh(pool, by, &name, wait).await,
+        ProviderCommand::Delete { name } => delete(pool, by, &name).await,
     }
 }
 
-async fn add(pool: &PgPool, settings: &Settings, new: AddProvider) -> anyhow::Result<()> {
+async fn add(pool: &PgPool, settings: &Settings, by: By<'_>, new: AddProvider) -> anyhow::Result<()> {
     let kind = Kind::parse(&new.kind).with_context(|| format!("there is no kind {:?}; there are kubernetes and openshift", new.kind))?;
     let text = read(&new.kubeconfig)?;
     let connection = Connection::read_kubeconfig(text, new.context.clone()).await?;
@@ -36,28 +34,33 @@ async fn add(pool: &PgPool, settings: &Settings, new: AddProvider) -> anyhow::Re
         eprintln!("warning: {warning}");
     }
     let sealer = key::load_or_make(&settings.secrets.key_file)?;
-    let (id, task) = save(pool, &sealer, NewProvider { name: new.name.clone(), kind, connection }, new.replace, new.share_results).await?;
+    let (id, task) = save(pool, &sealer, by, NewProvider { name: new.name.clone(), kind, connection }, new.replace, new.share_results).await?;
     println!("Provider {} (number {id}, {}) is saved; task {task} refreshes it.", new.name, validated.versions);
     Ok(())
 }
 
-async fn save(pool: &PgPool, sealer: &Sealer, new: NewProvider, replace: bool, share_results: Option<bool>) -> anyhow::Result<(ProviderId, TaskId)> {
+async fn save(pool: &PgPool, sealer: &Sealer, by: By<'_>, new: NewProvider, replace: bool, share_results: Option<bool>) -> anyhow::Result<(ProviderId, TaskId)> {
     let clock = Clock::default();
     let mut tx = pool.begin().await?;
     let old = if replace { provider::find_by_name(&mut tx, &new.name).await? } else { None };
     let saved = match old {
         None => {
-            let (id, task) = provider::create(&mut tx, &clock, sealer, USERID, &new).await?;
+            let (id, task) = provider::create(&mut tx, &clock, sealer, by.userid, &new).await?;
             share(&mut tx, &clock, id, share_results).await?;
             (id, task)
         }
         Some(id) => {
             share(&mut tx, &clock, id, share_results).await?;
             provider::update(&mut tx, &clock, sealer, id, &new.name, new.kind, Some(&new.connection)).await?;
-            (id, provider::request_refresh(&mut tx, &clock, USERID, id).await?)
+            (id, provider::request_refresh(&mut tx, &clock, by.userid, id).await?)
         }
     };
     tx.commit().await?;
+    if old.is_none() {
+        audit::provider_added(by, &new.name)
+    } else {
+        audit::provider_changed(by, &new.name)
+    }
     Ok(saved)
 }
 
@@ -68,11 +71,12 @@ async fn share(conn: &mut PgConnection, clock: &Clock, id: ProviderId, share_res
     Ok(())
 }
 
-async fn set(pool: &PgPool, name: &str, share_results: bool) -> anyhow::Result<()> {
+async fn set(pool: &PgPool, by: By<'_>, name: &str, share_results: bool) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
     let id = find(&mut tx, name).await?;
     let changed = smartstate::share_results(&mut tx, &Clock::default(), id, share_results).await?.unwrap_or_default();
     tx.commit().await?;
+    audit::provider_changed(by, name);
     let what = if share_results { "at other providers, too" } else { "for its own images alone" };
     println!("What is found on {name} counts {what}; {} images changed, {} of them not analysed any more.", changed.images, changed.lost);
     Ok(())
@@ -104,10 +108,10 @@ async fn list(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn refresh(pool: &PgPool, name: &str, wait: bool) -> anyhow::Result<()> {
+async fn refresh(pool: &PgPool, by: By<'_>, name: &str, wait: bool) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
     let id = find(&mut tx, name).await?;
-    let task = provider::request_refresh(&mut tx, &Clock::default(), USERID, id).await?;
+    let task = provider::request_refresh(&mut tx, &Clock::default(), by.userid, id).await?;
     tx.commit().await?;
     if !wait {
         println!("Task {task} refreshes {name}.");
@@ -137,11 +141,12 @@ async fn wait_for(pool: &PgPool, id: TaskId) -> anyhow::Result<Task> {
     }
 }
 
-async fn delete(pool: &PgPool, name: &str) -> anyhow::Result<()> {
+async fn delete(pool: &PgPool, by: By<'_>, name: &str) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
     let id = find(&mut tx, name).await?;
     removal::request(&mut tx, &Clock::default(), id).await?;
     tx.commit().await?;
+    audit::provider_removed(by, name);
     println!("{name} is being removed; a running server ends its analyses and forgets it.");
     Ok(())
 }

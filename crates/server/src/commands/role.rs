@@ -2,17 +2,18 @@
 
 use crate::cli::{RoleCommand, RoleOf};
 use crate::settings::Settings;
+use access::{By, audit};
 use anyhow::Context;
 use queue::role::{self, Role};
 use queue::server::Server;
 use sqlx::{PgConnection, PgPool};
 
-pub async fn run(pool: &PgPool, settings: &Settings, command: RoleCommand) -> anyhow::Result<()> {
+pub async fn run(pool: &PgPool, settings: &Settings, by: By<'_>, command: RoleCommand) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
     match command {
         RoleCommand::List { server } => list(&mut conn, settings, server).await,
-        RoleCommand::Enable(of) => set(&mut conn, settings, of, true).await,
-        RoleCommand::Disable(of) => set(&mut conn, settings, of, false).await,
+        RoleCommand::Enable(of) => set(&mut conn, settings, by, of, true).await,
+        RoleCommand::Disable(of) => set(&mut conn, settings, by, of, false).await,
     }
 }
 
@@ -24,11 +25,12 @@ async fn list(conn: &mut PgConnection, settings: &Settings, server: Option<Strin
     Ok(())
 }
 
-async fn set(conn: &mut PgConnection, settings: &Settings, of: RoleOf, on: bool) -> anyhow::Result<()> {
+async fn set(conn: &mut PgConnection, settings: &Settings, by: By<'_>, of: RoleOf, on: bool) -> anyhow::Result<()> {
     let names = || Role::ALL.map(Role::as_str).join(", ");
     let role = Role::parse(&of.role).with_context(|| format!("there is no role {:?}; there are {}", of.role, names()))?;
     let server = find(conn, settings, of.server).await?;
     role::set(conn, server.id, role, on).await?;
+    audit::server_role_switched(by, &server.name, role.as_str(), on);
     println!("{} of {} is {}.", role.label(), server.name, if on { "on" } else { "off" });
     Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use nix::unistd::{Gid, Pid, Uid, User, chown};
 use std::cmp::Reverse;
 use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
@@ -50,10 +51,14 @@ impl Place {
     }
 
     /// The postmaster of this directory, when one lives.
-    pub fn postmaster(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
-        let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?);
-        super::is_postgres(pid).then_some(pid)
+    ///
+    /// # Errors
+    /// Nobody can tell: for example no file can be opened at the moment.
+    pub fn postmaster(&self) -> io::Result<Option<Pid>> {
+        let Some(text) = super::present(fs::read_to_string(self.data().join("postmaster.pid")))? else { return Ok(None) };
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).map(Pid::from_raw);
+        let Some(pid) = pid else { return Ok(None) };
+        Ok(super::is_postgres(pid)?.then_some(pid))
     }
 
     /// The last lines of its log.

@@ -12,7 +12,7 @@ async fn a_private_postgres_starts_as_whoever_we_are_is_adopted_restarted_and_st
     let dir = directory();
     let wanted = dir.path().join("postgres");
     let first = start(&wanted).await.unwrap();
-    let pid = first.place.postmaster().expect("it runs");
+    let pid = first.place.postmaster().unwrap().expect("it runs");
     let pool = model::database::connect(&first.url(), 2).await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, String>("SHOW listen_addresses").fetch_one(&pool).await.unwrap(), "");
 
@@ -20,14 +20,14 @@ async fn a_private_postgres_starts_as_whoever_we_are_is_adopted_restarted_and_st
     drop(first);
     let adopted = start(&wanted).await.unwrap();
     assert!(adopted.child.is_none());
-    assert_eq!(adopted.place.postmaster(), Some(pid));
+    assert_eq!(adopted.place.postmaster().unwrap(), Some(pid));
 
     let place = adopted.place.clone();
     let (stop, stopping) = watch::channel(false);
     let supervisor = tokio::spawn(adopted.supervise(stopping));
     kill(pid, Signal::SIGQUIT).unwrap();
     let back = async {
-        while place.postmaster().is_none_or(|new| new == pid) || connect(&place, DATABASE).await.is_err() {
+        while place.postmaster().unwrap().is_none_or(|new| new == pid) || connect(&place, DATABASE).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -35,7 +35,17 @@ async fn a_private_postgres_starts_as_whoever_we_are_is_adopted_restarted_and_st
 
     stop.send(true).unwrap();
     supervisor.await.unwrap();
-    assert_eq!(place.postmaster(), None);
+    assert_eq!(place.postmaster().unwrap(), None);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_gone() {
+    let of = |error: i32| present::<()>(Err(io::Error::from_raw_os_error(error))).map_err(|error| error.raw_os_error());
+    assert_eq!(of(nix::Error::ENOENT as i32), Ok(None));
+    assert_eq!(of(nix::Error::ESRCH as i32), Ok(None));
+    for unknown in [nix::Error::EMFILE, nix::Error::ENFILE, nix::Error::EIO] {
+        assert_eq!(of(unknown as i32), Err(Some(unknown as i32)));
+    }
 }
 
 #[test]

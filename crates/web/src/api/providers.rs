@@ -143,6 +143,7 @@ async fn pause(state: &State, caller: &Caller, host: &str, id: i64, pauses: bool
         format!("Resuming provider {name}")
     };
     tx.commit().await?;
+    access::audit::provider_changed(caller.by(), &name);
     Ok(json!({ "success": true, "message": message, "href": format!("{host}{}", PROVIDERS.path(&id.to_string())) }))
 }
 

@@ -326,6 +326,7 @@ async fn pause(visit: Visit, extract::State(state): extract::State<State>, Path(
     }
     inventory::pause::pause(&mut tx, &state.clock, ProviderId(id)).await?;
     tx.commit().await?;
+    access::audit::provider_changed(visit.by(), &provider.name);
     let text = format!("{} is paused: nothing is asked of it any more, and its analyses end.", provider.name);
     Ok(redirect(&format!("/providers/{id}"), Flash::success(text)))
 }
@@ -336,6 +337,7 @@ async fn resume(visit: Visit, extract::State(state): extract::State<State>, Path
     let provider = get_provider(&mut tx, id).await?;
     inventory::pause::resume(&mut tx, ProviderId(id)).await?;
     tx.commit().await?;
+    access::audit::provider_changed(visit.by(), &provider.name);
     Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} is resumed; it is watched again within seconds.", provider.name))))
 }
 
@@ -354,6 +356,7 @@ async fn share_results(visit: &Visit, state: &State, id: i64, shares: bool) -> R
     let changed = smartstate::share_results(&mut tx, &state.clock, ProviderId(id), shares).await?.ok_or(Error::NotFound("This provider"))?;
     let name = get_provider(&mut tx, id).await?.name;
     tx.commit().await?;
+    access::audit::provider_changed(visit.by(), &name);
     let what = if shares { "count for the same images at other providers, too" } else { "count for its own images alone" };
     let number = |count: usize| show::thousands(i64::try_from(count).unwrap_or(i64::MAX));
     let images = |count: usize| if count == 1 { "1 image".to_owned() } else { format!("{} images", number(count)) };
