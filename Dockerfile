@@ -66,6 +66,7 @@ COPY --from=build /source/target/release/tidewaiter /usr/local/bin/
 COPY --from=assets /source/static /usr/share/tidewaiter/static
 COPY config /usr/share/tidewaiter/config
 WORKDIR /usr/share/tidewaiter
+# It refuses to start until it is told how passwords are kept off the network: by TLS files, a proxy, or TIDEWAITER__SERVER__INSECURE_HTTP=true (docs/TLS.md).
 ENV TIDEWAITER__SERVER__LISTEN=0.0.0.0:3000 TIDEWAITER_VAR=/var/lib/tidewaiter
 RUN mkdir /var/lib/tidewaiter && chown 12345:12345 /var/lib/tidewaiter
 USER 12345:12345

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Connections to the database that attempts use at most.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 2;
 /// How late an answer comes while somebody guesses at a userid from many places.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -295,6 +295,9 @@ impl Logins {
             Some(person) if right => Ok(person),
             _ => {
                 audit::login_failed(by, origin.door);
+                if let Some(limit) = begun.reaches {
+                    audit::logins_slowed(by, origin.door, limit);
+                }
                 Err(LoginError::Wrong)
             }
         }

@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Beside connections of browsers: the database, providers, files.
-const OTHERS: u64 = 256;
+/// Beside connections of browsers: those that wait for a place, the database, providers, files.
+const OTHERS: u64 = 512;
 
 /// Raises the limit of this process to its hard limit; gives the limit.
 pub fn raise() -> u64 {
@@ -32,6 +32,6 @@ mod tests {
 
     #[test]
     fn connections_leave_room_for_the_rest() {
-        assert_eq!([connections(512, 1_048_576), connections(512, 600), connections(512, 256)], [512, 344, 64]);
+        assert_eq!([connections(512, 1_048_576), connections(512, 600), connections(512, 256)], [512, 150, 64]);
     }
 }

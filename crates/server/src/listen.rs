@@ -2,6 +2,7 @@
 //! HTTP/1.1 alone (docs/adr/0004).
 
 mod bounds;
+mod line;
 mod seats;
 mod tls;
 
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use line::Line;
 use rustls::ServerConfig;
 use seats::{Crowd, Held, Seats};
 use std::convert::Infallible;
@@ -32,6 +34,8 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use web::{Network, Standing, forwarded};
 
+/// See [`Limits::grace`].
+pub const GRACE: Duration = Duration::from_millis(250);
 /// A request's header has to be here by then, from the moment on that we wait for one: idle connections end then, too.
 const HEADER_WITHIN: Duration = Duration::from_secs(20);
 /// For trusted proxies, which keep connections open and must be the first to close them.
@@ -39,6 +43,8 @@ const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(90);
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Holds the longest header that is taken.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How often those who wait for a place are looked at.
+const LINE_MOVES: Duration = Duration::from_millis(25);
 /// After a failure to accept, such as no file descriptor being left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -65,26 +71,22 @@ pub async fn answer(listener: TcpListener, door: Door, stop: watch::Receiver<boo
     let inside =
         Inside { router: door.router, trusted: door.trusted_proxies.into(), crowd: Crowd::new(door.limits.per_address), tls: door.tls.map(TlsAcceptor::from) };
     let mut connections = JoinSet::new();
+    let mut line = Line::default();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-            () = crate::jobs::stopped(stop.clone()) => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let proxy = forwarded::is_in(&inside.trusted, peer.ip().to_canonical());
-                match seats.enter(peer.ip(), proxy) {
-                    Some(held) => {
-                        connections.spawn(connection(inside.clone(), stream, peer, held, stop.clone()));
-                    }
-                    None => tracing::debug!(address = %peer.ip(), "a connection was refused: there are too many"),
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => line.join(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-            }
+            },
+            Some(_) = connections.join_next() => continue,
+            () = tokio::time::sleep(LINE_MOVES), if !line.is_empty() => {}
+            () = crate::jobs::stopped(stop.clone()) => break,
+        }
+        for (stream, peer, held) in line.seat(&seats, &inside.trusted) {
+            connections.spawn(connection(inside.clone(), stream, peer, held, stop.clone()));
         }
     }
     drop(listener);

@@ -225,7 +225,11 @@ fn answer(entrance: Entrance, parts: &Parts, roles: Roles, stop: watch::Receiver
     let server = &parts.settings.server;
     let door = Door {
         router: routes::router(state, parts.upkeep.clone(), roles),
-        limits: listen::Limits { all: descriptors::connections(server.max_connections, entrance.files), per_address: server.max_connections_per_address },
+        limits: listen::Limits {
+            all: descriptors::connections(server.max_connections, entrance.files),
+            per_address: server.max_connections_per_address,
+            grace: listen::GRACE,
+        },
         trusted_proxies: server.trusted_proxies.clone(),
         tls: entrance.certificate.as_ref().map(Certificate::config).transpose()?,
     };

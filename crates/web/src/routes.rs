@@ -19,6 +19,9 @@ use tower_http::compression::CompressionLayer;
 /// No page takes longer; checking a provider's connection takes ten seconds at most.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What anybody may send to the login page without being known.
+const LOGIN_BYTES: usize = 16 * 1024;
+
 /// The pages, for servers with the role User Interface.
 pub fn ui(state: State) -> Router {
     let pages = Router::new()
@@ -42,7 +45,7 @@ pub fn ui(state: State) -> Router {
         .method_not_allowed_fallback(|| async { Error::NotFound("This page") })
         .layer(from_fn(may_view))
         .layer(from_fn_with_state(state.clone(), session::guard));
-    let open = Router::new().route("/login", get(session::show).post(session::log_in)).merge(assets::router());
+    let open = Router::new().route("/login", get(session::show).post(session::log_in)).layer(DefaultBodyLimit::max(LOGIN_BYTES)).merge(assets::router());
     // Around the login page and the guard too: both read what is sent.
     surround(Router::new().merge(open).merge(pages).layer(from_fn(in_time)), &state).with_state(state)
 }

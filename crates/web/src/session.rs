@@ -338,3 +338,18 @@ pub fn client_address(parts: &Parts) -> String {
 fn address(extensions: &Extensions) -> String {
     extensions.get::<Client>().map_or_else(|| "unknown".to_owned(), |client| client.0.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use access::UserRole;
+    use model::ids::UserId;
+
+    #[test]
+    fn a_visit_shows_no_token() {
+        let user = User { id: UserId(1), userid: "a".into(), name: String::new(), role: UserRole::Auditor };
+        let session = Session { id: 1, user, csrf_token: "hunter2".into(), must_change_password: false };
+        let visit = Visit::new(session, "hunter2".into(), DateTime::UNIX_EPOCH, &Request::new(Body::empty()));
+        assert!(!format!("{visit:?}").contains("hunter2"));
+    }
+}

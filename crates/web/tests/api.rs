@@ -416,3 +416,15 @@ async fn the_openapi_document_describes_every_answer(pool: PgPool) {
         (&json!(40005), &json!(7), &json!(39998))
     );
 }
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_password_that_somebody_else_set_is_refused_until_it_is_changed(pool: PgPool) {
+    let api = Api::new(pool).await;
+    sqlx::query("UPDATE users SET must_change_password = TRUE").execute(&api.pool).await.unwrap();
+    let answer = api.get("/api").await;
+    let (status, message) = answer.refusal();
+    assert_eq!(status, 403);
+    assert!(message.contains("set by somebody else") && message.contains("choose another"), "{message}");
+    sqlx::query("UPDATE users SET must_change_password = FALSE").execute(&api.pool).await.unwrap();
+    api.get("/api").await.good();
+}

@@ -41,14 +41,107 @@ async fn who_is_not_logged_in_gets_the_login_page_and_then_what_was_asked_for(po
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
-async fn failed_logins_are_throttled(pool: PgPool) {
+async fn failed_logins_make_the_next_wait_seconds_but_not_a_browser_that_is_known(pool: PgPool) {
+    let mut known = Browser::logged_in(pool.clone()).await;
     let mut browser = Browser::new(pool).await;
     for _ in 0..5 {
         assert_eq!(browser.log_in("admin", "nonsense", "/").await.status, StatusCode::UNAUTHORIZED);
     }
     let answer = browser.log_in("admin", PASSWORD, "/").await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(answer.headers.contains_key(header::RETRY_AFTER));
+    let wait: u64 = answer.headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=5).contains(&wait), "{wait}");
+    known.cookies.remove("tidewaiter_session");
+    assert_eq!(known.log_in("admin", PASSWORD, "/").await.status, StatusCode::SEE_OTHER);
+    let page = known.get("/configuration/server").await;
+    assert!(page.texts(".tw-rows li").iter().any(|line| line.starts_with("admin from unknown at the login page: 5 times")), "{:?}", page.texts(".tw-rows"));
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn no_next_page_breaks_the_login(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    for next in ["/%00", "/%0D%0ASet-Cookie:a=b", "/%7F", "/%C2%85", "/%1B", "//away.example", "/%5Caway.example", "%00"] {
+        let answer = browser.get(&format!("/login?next={next}")).await;
+        assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/"), "{next}");
+        for (path, field) in [("/theme", "back"), ("/providers/refresh", "back"), ("/login", "next")] {
+            let value: String = url::form_urlencoded::parse(format!("x={next}").as_bytes()).map(|(_, value)| value.into_owned()).collect();
+            let answer = browser.post_from("/", path, &[(field, &value), ("theme", "dark")]).await;
+            assert!(!answer.status.is_server_error(), "{path} {next}: {}", answer.status);
+        }
+    }
+    for path in ["/images/1/scans/1/arf/%00", "/providers/%00", "/images?q=%00", "/static/%00", "/events?%00"] {
+        assert!(!browser.get(path).await.status.is_server_error(), "{path}");
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn who_got_the_password_from_somebody_else_chooses_another_first(pool: PgPool) {
+    let mut browser = Browser::new(pool).await;
+    sqlx::query("UPDATE users SET must_change_password = TRUE").execute(&browser.pool).await.unwrap();
+    assert_eq!(browser.log_in("admin", PASSWORD, "/tasks").await.location(), "/settings");
+    for path in ["/", "/tasks", "/providers/new"] {
+        assert_eq!(browser.get(path).await.location(), "/settings", "{path}");
+    }
+    let page = browser.get("/settings").await;
+    assert!(page.texts(".pf-v6-c-alert__title")[0].contains("Choose a password of your own"));
+    let change = async |browser: &mut Browser, current: &str, new: &str, again: &str| {
+        browser.post_from("/settings", "/settings/password", &[("current", current), ("new", new), ("again", again)]).await
+    };
+    for (current, new, again, status, text) in [
+        (PASSWORD, "battery staple", "battery stable", StatusCode::BAD_REQUEST, "differ"),
+        (PASSWORD, "short", "short", StatusCode::BAD_REQUEST, "at least 8"),
+        (PASSWORD, PASSWORD, PASSWORD, StatusCode::BAD_REQUEST, "is the old one"),
+        ("wrong", "battery staple", "battery staple", StatusCode::FORBIDDEN, "not your current password"),
+    ] {
+        let answer = change(&mut browser, current, new, again).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.texts("[role=alert]")[0].contains(text), "{:?}", answer.texts("[role=alert]"));
+    }
+    let before = browser.cookies.clone();
+    assert_eq!(change(&mut browser, PASSWORD, "battery staple", "battery staple").await.location(), "/");
+    assert_eq!(browser.get("/tasks").await.status, StatusCode::OK);
+    browser.cookies = before;
+    assert!(browser.get("/tasks").await.location().starts_with("/login"), "the session of before has ended");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn ones_own_sessions_are_listed_and_ended(pool: PgPool) {
+    let mut here = Browser::logged_in(pool.clone()).await;
+    let mut there = Browser::logged_in(pool.clone()).await;
+    let mut elsewhere = Browser::logged_in(pool).await;
+    let page = here.get("/settings").await;
+    assert_eq!(page.texts(".tw-switches li").len(), 3);
+    assert!(page.texts(".tw-switches li")[0].contains("This one"));
+    let one = page.attribute("button[name=session]", "value");
+    here.post_from("/settings", "/settings/sessions/end", &[("session", &one)]).await;
+    let ended = [there.get("/").await.location().starts_with("/login"), elsewhere.get("/").await.location().starts_with("/login")];
+    assert_eq!(ended.into_iter().filter(|ended| *ended).count(), 1);
+    here.post_from("/settings", "/settings/sessions/end", &[("session", "others")]).await;
+    assert!(there.get("/").await.location().starts_with("/login") && elsewhere.get("/").await.location().starts_with("/login"));
+    assert_eq!(here.get("/settings").await.texts(".tw-switches li").len(), 1);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn over_https_cookies_are_this_hosts_alone_and_browsers_are_told(pool: PgPool) {
+    let mut state = support::state(&pool).await;
+    let mut settings = (*state.settings).clone();
+    settings.secure_cookies = true;
+    state.settings = settings.into();
+    let mut browser = Browser { router: web::ui(state), pool, cookies: Default::default() };
+    let login = browser.log_in("admin", PASSWORD, "/").await;
+    let theme = browser.post_from("/", "/theme", &[("theme", "dark"), ("back", "/")]).await;
+    let flash = browser.post_from("/", "/providers/refresh", &[]).await;
+    for answer in [&login, &theme, &flash] {
+        assert_eq!(answer.headers["strict-transport-security"], "max-age=31536000");
+        for cookie in answer.headers.get_all(header::SET_COOKIE) {
+            let cookie = cookie.to_str().unwrap();
+            assert!(cookie.starts_with("__Host-tidewaiter_") && cookie.ends_with("; Path=/; Secure"), "{cookie}");
+        }
+    }
+    assert!(browser.get("/").await.body.contains("pf-v6-theme-dark"));
+    let planted = browser.cookies["__Host-tidewaiter_session"].clone();
+    browser.cookies = [("tidewaiter_session".to_owned(), planted)].into();
+    assert_eq!(browser.get("/").await.location(), "/login", "a cookie that plain http could have set does not count");
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
@@ -346,6 +439,21 @@ async fn an_open_page_hears_of_changes(pool: PgPool) {
     while !(heard.contains("tasks") && heard.contains("pods")) {
         heard += &next_hint(&mut events).await;
     }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn an_open_pages_hints_end_with_its_session(pool: PgPool) {
+    let mut browser = Browser::logged_in(pool).await;
+    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::get("/events").header(header::COOKIE, cookies.join("; ")).body(Body::empty()).unwrap();
+    let mut events = browser.router.clone().oneshot(request).await.unwrap().into_body();
+    next_hint(&mut events).await;
+    browser.post_from("/", "/logout", &[]).await;
+    let end = async {
+        use http_body_util::BodyExt;
+        while events.frame().await.is_some() {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the stream ends, long before it would by itself");
 }
 
 async fn next_hint(body: &mut Body) -> String {

@@ -46,6 +46,8 @@ pub(super) struct Begun {
     pub late: bool,
     /// A known browser's, which counts for itself.
     pub known: bool,
+    /// The limit that is reached should it be wrong: further attempts have to wait.
+    pub reaches: Option<&'static str>,
 }
 
 impl Origin {
@@ -63,20 +65,20 @@ impl Origin {
             Some(device) if self.of_device(conn, device, since).await? < DEVICE_FREE => Some(device),
             _ => None,
         };
-        let late = match device {
-            Some(_) => false,
+        let (late, reaches) = match device {
+            Some(_) => (false, None),
             None => self.may_go_on(conn, now, since).await?,
         };
         let id = self.insert(conn, now, device).await?;
-        Ok(Begun { id, late, known: device.is_some() })
+        Ok(Begun { id, late, known: device.is_some(), reaches })
     }
 
     async fn of_device(&self, conn: &mut PgConnection, device: &str, since: DateTime<Utc>) -> sqlx::Result<i64> {
         sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM login_failures WHERE device = $1 AND failed_at > $2"#, device, since).fetch_one(conn).await
     }
 
-    /// Whether the answer has to come late.
-    async fn may_go_on(&self, conn: &mut PgConnection, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<bool, LoginError> {
+    /// Whether the answer has to come late, and which limit this attempt reaches.
+    async fn may_go_on(&self, conn: &mut PgConnection, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<(bool, Option<&'static str>), LoginError> {
         // No count goes far beyond what is compared, however many rows an attack leaves.
         let found = sqlx::query!(
             r#"SELECT pair.count AS "pair!", pair.last AS pair_last,
@@ -118,27 +120,15 @@ impl Origin {
             ("address", if found.origin < ADDRESS_FREE { 0 } else { ADDRESS_SECS }, found.origin, ADDRESS_FREE, found.origin_last),
             ("wide network", if found.wide < WIDE_FREE { 0 } else { WIDE_SECS }, found.wide, WIDE_FREE, found.wide_last),
         ];
-        for (limit, secs, count, free, last) in limits {
+        for (_, secs, _, _, last) in limits {
             let until = last.unwrap_or(now) + Duration::seconds(secs);
             if secs > 0 && until > now {
-                return Err(self.slowed(limit, count == free, until - now));
+                return Err(LoginError::Throttled { retry_after_secs: ((until - now).num_milliseconds() as f64 / 1000.0).ceil() as i64 });
             }
         }
-        if found.anywhere == USERID_FREE {
-            self.log_slowed("user");
-        }
-        Ok(late)
-    }
-
-    fn slowed(&self, limit: &'static str, first: bool, left: Duration) -> LoginError {
-        if first {
-            self.log_slowed(limit);
-        }
-        LoginError::Throttled { retry_after_secs: (left.num_milliseconds() as f64 / 1000.0).ceil() as i64 }
-    }
-
-    fn log_slowed(&self, limit: &'static str) {
-        crate::audit::logins_slowed(crate::By { userid: &self.userid, address: &self.network }, self.door, limit);
+        let anywhere = (found.anywhere + 1 == USERID_FREE).then_some("user");
+        let reaches = limits.into_iter().find(|(_, _, count, free, _)| count + 1 == *free).map(|(limit, ..)| limit);
+        Ok((late, reaches.or(anywhere)))
     }
 
     async fn insert(&self, conn: &mut PgConnection, now: DateTime<Utc>, device: Option<&str>) -> anyhow::Result<i64> {

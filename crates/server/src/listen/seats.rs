@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How many connections there may be.
@@ -14,6 +14,8 @@ pub struct Limits {
     pub all: usize,
     /// Of one address (of IPv6: one /64) on which nobody has logged in.
     pub per_address: usize,
+    /// Who has waited no longer than this need not leave: what it sent may not have been read yet.
+    pub grace: Duration,
 }
 
 /// All connections of this server. Clones share everything.
@@ -63,32 +65,34 @@ impl Seats {
         if let Some(address) = address
             && seats.values().filter(|seat| seat.counts_for(address)).count() >= self.0.limits.per_address
         {
-            let of_address = |seat: &Seat| seat.counts_for(address) && seat.is_waiting();
-            make_room(&mut seats, of_address)?;
+            self.make_room(&mut seats, |seat| seat.counts_for(address) && seat.is_waiting())?;
         }
         if seats.len() >= self.0.limits.all {
             let crowded = most_crowded(&seats);
             // Whom nobody is known on goes first, those of the address with the most; then idle ones; then pages that would only hear of news.
-            make_room(&mut seats, |seat| crowded.is_some_and(|address| seat.counts_for(address)) && seat.is_waiting())
-                .or_else(|| make_room(&mut seats, |seat| !seat.is_proven() && seat.is_waiting()))
-                .or_else(|| make_room(&mut seats, |seat| seat.requests.load(Ordering::Relaxed) == 0))
-                .or_else(|| make_room(&mut seats, |seat| seat.stream.load(Ordering::Relaxed)))?;
+            self.make_room(&mut seats, |seat| crowded.is_some_and(|address| seat.counts_for(address)) && seat.is_waiting())
+                .or_else(|| self.make_room(&mut seats, |seat| !seat.is_proven() && seat.is_waiting()))
+                .or_else(|| self.make_room(&mut seats, |seat| seat.requests.load(Ordering::Relaxed) == 0))
+                .or_else(|| self.make_room(&mut seats, |seat| seat.stream.load(Ordering::Relaxed)))?;
         }
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let seat = Arc::new(Seat::new(address, self.0.start));
         seats.insert(number, seat.clone());
         Some(Held { number, room: self.0.clone(), seat })
     }
-}
 
-/// Lets the one leave of those `which` allows that has waited longest.
-fn make_room(seats: &mut HashMap<u64, Arc<Seat>>, which: impl Fn(&Seat) -> bool) -> Option<()> {
-    let longest = seats.iter().filter(|(_, seat)| which(seat)).min_by_key(|(number, seat)| (seat.waiting_since.load(Ordering::Relaxed), **number));
-    let number = *longest?.0;
-    if let Some(seat) = seats.remove(&number) {
-        seat.leave.notify_one();
+    /// Lets the one leave of those `which` allows that has waited longest.
+    fn make_room(&self, seats: &mut HashMap<u64, Arc<Seat>>, which: impl Fn(&Seat) -> bool) -> Option<()> {
+        let longest = seats.iter().filter(|(_, seat)| which(seat)).min_by_key(|(number, seat)| (seat.waiting_since.load(Ordering::Relaxed), **number));
+        let (number, waiting_since) = longest.map(|(number, seat)| (*number, seat.waiting_since.load(Ordering::Relaxed)))?;
+        if u128::from(waiting_since) + self.0.limits.grace.as_millis() > self.0.start.elapsed().as_millis() {
+            return None;
+        }
+        if let Some(seat) = seats.remove(&number) {
+            seat.leave.notify_one();
+        }
+        Some(())
     }
-    Some(())
 }
 
 /// The address with the most connections on which nobody is known.
@@ -237,6 +241,10 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
+    fn limits(all: usize, per_address: usize) -> Limits {
+        Limits { all, per_address, grace: Duration::ZERO }
+    }
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -247,7 +255,7 @@ mod tests {
 
     #[test]
     fn of_one_address_the_one_that_waits_longest_makes_room_and_nobody_elses() {
-        let seats = Seats::new(Limits { all: 10, per_address: 2 });
+        let seats = Seats::new(limits(10, 2));
         let other = seats.enter(address("10.0.0.2"), false).unwrap();
         let first = seats.enter(address("10.0.0.1"), false).unwrap();
         let second = seats.enter(address("::ffff:10.0.0.1"), false).unwrap();
@@ -257,7 +265,7 @@ mod tests {
 
     #[test]
     fn who_is_at_work_or_known_need_not_leave_and_does_not_count() {
-        let seats = Seats::new(Limits { all: 10, per_address: 2 });
+        let seats = Seats::new(limits(10, 2));
         let here = address("2001:db8::1");
         let (known, busy) = (seats.enter(here, false).unwrap(), seats.enter(here, false).unwrap());
         known.seat.prove();
@@ -273,7 +281,7 @@ mod tests {
 
     #[test]
     fn when_all_places_are_taken_the_crowd_makes_room_then_the_idle_then_open_pages() {
-        let seats = Seats::new(Limits { all: 4, per_address: 3 });
+        let seats = Seats::new(limits(4, 3));
         let idle = seats.enter(address("10.0.0.9"), false).unwrap();
         idle.seat.prove();
         let stream = seats.enter(address("10.0.0.9"), false).unwrap();
@@ -297,8 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn who_has_just_come_need_not_leave() {
+        let seats = Seats::new(Limits { grace: Duration::from_secs(3600), ..limits(10, 1) });
+        let first = seats.enter(address("10.0.0.1"), false).unwrap();
+        assert!(seats.enter(address("10.0.0.1"), false).is_none() && !left(&first));
+    }
+
+    #[test]
     fn places_are_given_back() {
-        let seats = Seats::new(Limits { all: 1, per_address: 1 });
+        let seats = Seats::new(limits(1, 1));
         for _ in 0..3 {
             assert!(!left(&seats.enter(address("10.0.0.1"), false).unwrap()));
         }
