@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attack_trust;
+mod attack_server;
 mod inventory;
 mod kill;
 mod openshift;

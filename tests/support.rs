@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod product;
 pub mod turn;
+pub mod visitor;
 pub mod worker;
 
 use std::future::Future;

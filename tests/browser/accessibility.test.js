@@ -12,7 +12,7 @@ before(async () => {
   const { resources } = await api('/api/tasks?expand=resources&limit=1&sort_by=id&sort_order=desc');
   addresses = ['/', '/containers', '/providers', '/providers/new', '/providers/1', '/projects', '/projects/1', '/pods', '/pods/1', '/containers/all', '/nodes', '/nodes/1',
     '/registries', '/registries/1', '/images', `/images/${image}`, `/images/${image}/openscap`, `/images/${image}/openscap/report/benchmark`, `/images/${image}/packages`,
-    `/images/${image}/scans`, '/tasks?tab=all', '/tasks?tab=my', `/tasks/${resources[0].id}`, '/configuration/server', '/nowhere'];
+    `/images/${image}/scans`, '/tasks?tab=all', '/tasks?tab=my', `/tasks/${resources[0].id}`, '/configuration/server', '/settings', '/nowhere'];
 });
 after(() => browser?.close());
 

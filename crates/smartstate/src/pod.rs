@@ -24,7 +24,7 @@ pub(crate) const CA_KEY: &str = "registry-ca.pem";
 const CA_PATH: &str = "/auth/registry-ca.pem";
 
 /// What a pod is made from besides the settings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Parts<'a> {
     pub scan: &'a Scan,
     pub kind: Kind,
