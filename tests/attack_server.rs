@@ -221,12 +221,14 @@ async fn twenty_addresses_that_guess_do_not_keep_the_only_administrator_out(pool
     // Even at an attacker's own address the wait is seconds.
     let mut there = Visitor::from(&product.url, "127.0.4.1");
     let start = Instant::now();
-    eventually("the right password is taken", Duration::from_secs(20), async || {
+    while start.elapsed() < Duration::from_secs(20) {
         let answer = there.log_in(PASSWORD).await;
-        assert!(answer.retry_after() <= 5, "{}", answer.retry_after());
-        (answer.status == StatusCode::SEE_OTHER).then_some(())
-    })
-    .await;
+        if answer.status == StatusCode::SEE_OTHER {
+            break;
+        }
+        assert!((1..=5).contains(&answer.retry_after()), "{}", answer.retry_after());
+        tokio::time::sleep(Duration::from_secs(answer.retry_after())).await;
+    }
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     let page = known.get("/configuration/server").await;
     assert!(page.body.contains("127.0.4.2"), "administrators see who was slowed down");

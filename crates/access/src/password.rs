@@ -4,9 +4,10 @@ use anyhow::{Context, anyhow, bail};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use rand::Rng;
-use std::sync::LazyLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::thread::available_parallelism;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Fewer characters are refused.
 pub const LENGTH_MIN: usize = 8;
@@ -23,18 +24,45 @@ fn argon2() -> Argon2<'static> {
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random()).unwrap_or_default());
 
 /// As many hashes are made at a time in this process as the machine has cores: each takes 19 MiB and a core.
-static AT_A_TIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(available_parallelism().map_or(2, usize::from)));
+static AT_A_TIME: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+
+/// The threads that make them, always the same: what was allocated for a hash stays with its thread, and on changing threads that would be hundreds of MiB.
+static HASHERS: LazyLock<mpsc::Sender<Work>> = LazyLock::new(|| {
+    let (sender, receiver) = mpsc::channel::<Work>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..cores() {
+        let receiver = receiver.clone();
+        std::thread::spawn(move || {
+            while let Some(work) = next(&receiver) {
+                // The caller sees that no answer came.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+            }
+        });
+    }
+    sender
+});
+
+type Work = Box<dyn FnOnce() + Send>;
+
+fn next(receiver: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
+    receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(2, usize::from)
+}
 
 /// Does `work` off the async threads, when its turn comes.
 async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     let turn = AT_A_TIME.acquire().await.context("waiting to hash a password")?;
-    tokio::task::spawn_blocking(move || {
+    let (answer, answered) = oneshot::channel();
+    let work = Box::new(move || {
         // Kept to the end of the work, which goes on though the caller hangs up.
         let _turn = turn;
-        work()
-    })
-    .await
-    .context("hashing a password")
+        let _ = answer.send(work());
+    });
+    HASHERS.send(work).map_err(|_| anyhow!("no thread hashes passwords any more"))?;
+    answered.await.context("hashing a password")
 }
 
 /// Whether somebody may choose `password`; why not, as a sentence.
@@ -96,6 +124,5 @@ pub fn random() -> String {
 /// Holds every turn, for tests that want to see what happens meanwhile.
 #[cfg(test)]
 pub(crate) async fn take_all_turns() -> tokio::sync::SemaphorePermit<'static> {
-    let all = available_parallelism().map_or(2, usize::from);
-    AT_A_TIME.acquire_many(u32::try_from(all).unwrap()).await.unwrap()
+    AT_A_TIME.acquire_many(u32::try_from(cores()).unwrap()).await.unwrap()
 }
