@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod attack_trust;
+mod attack_provider;
 mod attack_server;
+mod attack_trust;
 mod inventory;
 mod kill;
 mod openshift;

@@ -274,7 +274,8 @@ impl Reader<'_> {
         for name in names {
             let path = format!("{}/{}", T::PATH, url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
             match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), ask::get(&self.client, &path, Limits::PAGE)).await {
-                Ok(Ok(object)) => found.push(object),
+                Ok(Ok(object)) if is_plausible(T::metadata(&object)) => found.push(object),
+                Ok(Ok(_)) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
                 Ok(Err(error)) => return Err(self.explain(&error)),
                 Err(_) => return Err(Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS))),

@@ -70,6 +70,7 @@ pub(crate) struct Owner {
 #[serde(default)]
 pub(crate) struct Namespace {
     pub(crate) metadata: Metadata,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) status: NamespaceStatus,
 }
 
@@ -83,7 +84,9 @@ pub(crate) struct NamespaceStatus {
 #[serde(default)]
 pub(crate) struct Node {
     pub(crate) metadata: Metadata,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) spec: NodeSpec,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) status: NodeStatus,
 }
 
@@ -102,6 +105,7 @@ pub(crate) struct NodeStatus {
     pub(crate) conditions: Vec<Value>,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) addresses: Vec<Address>,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) node_info: NodeInfo,
 }
 
@@ -127,7 +131,9 @@ pub(crate) struct NodeInfo {
 #[serde(default)]
 pub(crate) struct Pod {
     pub(crate) metadata: Metadata,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) spec: PodSpec,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) status: PodStatus,
 }
 
@@ -195,6 +201,7 @@ pub(crate) struct ContainerStatus {
     pub(crate) image_id: String,
     pub(crate) ready: bool,
     pub(crate) restart_count: i32,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) state: State,
 }
 

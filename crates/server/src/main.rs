@@ -18,8 +18,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless RUST_LOG says otherwise.
-const LOG: &str = "info,sqlx=warn,apalis=warn,apalis_core=warn,apalis_postgres=warn,kube=warn,hyper=warn,rustls=warn";
+/// What is logged unless RUST_LOG says otherwise. kube_client warns with whole answers that it does not understand, secrets included.
+const LOG: &str = "info,sqlx=warn,apalis=warn,apalis_core=warn,apalis_postgres=warn,kube=warn,kube_client=error,hyper=warn,rustls=warn";
 
 #[tokio::main]
 async fn main() -> ExitCode {

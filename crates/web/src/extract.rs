@@ -52,11 +52,40 @@ impl Upload {
         let Some(field) = self.0.next_field().await.map_err(|_| broken())? else { return Ok(None) };
         let name = field.name().unwrap_or_default().to_owned();
         let bytes = field.bytes().await.map_err(|_| broken())?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::BadRequest("A field holds what is not text.".to_owned()))?;
+        let text = text(&bytes).ok_or_else(|| Error::BadRequest("A field holds what is not text.".to_owned()))?;
         Ok(Some((name, text)))
     }
 }
 
+/// UTF-8, or UTF-16 with its mark, as PowerShell writes files.
+fn text(bytes: &[u8]) -> Option<String> {
+    let (rest, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
+        _ => return String::from_utf8(bytes.to_vec()).ok(),
+    };
+    let (pairs, []) = rest.as_chunks::<2>() else { return None };
+    String::from_utf16(&pairs.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok()
+}
+
 fn broken() -> Error {
     Error::BadRequest("The form came damaged or is larger than 2 MiB.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uploaded_text_may_be_utf_16() {
+        let units: Vec<u16> = "kind: Config é".encode_utf16().collect();
+        let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(units.iter().flat_map(|unit| unit.to_le_bytes())).collect();
+        let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(units.iter().flat_map(|unit| unit.to_be_bytes())).collect();
+        for bytes in [&little[..], &big, "kind: Config é".as_bytes()] {
+            assert_eq!(text(bytes).as_deref(), Some("kind: Config é"));
+        }
+        for bytes in [&[0xff, 0xfe, 0x41][..], &[0xff], &[0xff, 0xfe, 0x00, 0xd8]] {
+            assert_eq!(text(bytes), None);
+        }
+    }
 }

@@ -323,6 +323,24 @@ async fn providers_are_refreshed_and_created_all_or_none(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_provider_is_paused_and_resumed(pool: PgPool) {
+    let api = Api::filled(pool).await;
+    let act = |action: &str| api.post("/api/providers/1", json!({ "action": action }));
+    act("pause").await.good();
+    act("pause").await.good();
+    let paused = api.get("/api/providers/1").await.good();
+    assert_eq!((&paused["authentication_status"], &paused["enabled"]), (&json!("paused"), &json!(false)));
+    assert!(paused["paused_on"].is_string(), "{paused}");
+    assert_eq!(act("refresh").await.refusal(), (409, "Provider lab is paused"));
+    let refused = api.post("/api/container_images/1", json!({"action": "scan"})).await;
+    assert!(refused.refusal().1.contains("is paused"), "{:?}", refused.refusal());
+    act("resume").await.good();
+    assert_eq!(api.get("/api/providers/1").await.good()["enabled"], json!(true));
+    act("refresh").await.good();
+    assert_eq!(api.post("/api/providers/99", json!({"action": "pause"})).await.refusal().0, 404);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn tasks_are_cancelled_one_by_one_or_several(pool: PgPool) {
     let api = Api::filled(pool).await;
     let many = api.post("/api/tasks", json!({"action": "cancel", "resources": [{"id": 2}, {"id": 1}, {"id": 77}]})).await.good();
@@ -341,6 +359,8 @@ async fn each_role_may_do_what_it_may_do_on_the_pages(pool: PgPool) {
         ("/api/container_images/1", json!({"action": "scan"}), "operator"),
         ("/api/tasks/1", json!({"action": "cancel"}), "operator"),
         ("/api/providers", json!({"name": "x"}), "super_administrator"),
+        ("/api/providers/1", json!({"action": "pause"}), "super_administrator"),
+        ("/api/providers/1", json!({"action": "resume"}), "super_administrator"),
         ("/api/providers/1", json!({"action": "delete"}), "super_administrator"),
     ];
     for role in ["auditor", "operator"] {

@@ -1,5 +1,5 @@
 use super::*;
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use base64::prelude::BASE64_STANDARD;
 use std::time::{Duration, Instant};
 
 const CA: &[u8] = include_bytes!("../../../tls/testdata/ca.pem");

@@ -97,7 +97,7 @@ fn a_digest_that_the_node_has_from_another_repository_is_pulled_from_there() {
 fn a_node_has_its_allocatable_resources_in_plain_units() {
     let page: Page<Node> = serde_json::from_str(include_str!("../../testdata/nodes.json")).unwrap();
     let node = node(&page.items[0], false);
-    assert_eq!((node.name.as_str(), node.ready, node.schedulable, node.architecture.as_str()), ("node0", true, true, "amd64"));
+    assert_eq!((node.name.as_str(), node.ready, node.schedulable, node.architecture.as_str()), ("node0", Some(true), true, "amd64"));
     assert_eq!(node.cpu_millis, 2000);
     assert!(node.memory_bytes > 1 << 30 && node.pods_max > 0, "{node:?}");
     assert!(node.runtime.starts_with("containerd://"));
@@ -188,7 +188,7 @@ fn pods_of_a_current_kubernetes_are_read_as_they_are() {
     let states = |text: &str| sample(text).containers.into_iter().map(|c| (c.state, c.reason)).collect::<Vec<_>>();
     assert!(states(include_str!("../../testdata/pod-scheduling-gated.json")).iter().all(|(state, _)| *state == "waiting"));
     let crashing = states(include_str!("../../testdata/pod-crashloop.json"));
-    assert_eq!(crashing, [("waiting", "CrashLoopBackOff".to_owned())]);
+    assert_eq!(crashing, [("waiting", "RunContainerError".to_owned())]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn a_change_that_cannot_be_read_is_said_and_not_asked_for_again(pool: PgPo
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_line_without_end_is_said_and_not_asked_for_again(pool: PgPool) {
     let (ctx, provider) = (inventory(&pool), provider(&pool).await);
-    let endless = format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"metadata\":{{\"resourceVersion\":\"101\"}}}}}}\n{}", "x".repeat(9 << 20));
+    let endless = format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{{\"resourceVersion\":\"101\"}}}}}}\n{}", "x".repeat(9 << 20));
     let reader = reader(&ctx, provider, &answering(endless).await).await;
     let (ear, _receiver) = Ear::new();
     let mut version = "100".to_owned();
@@ -119,7 +119,7 @@ async fn a_line_without_end_is_said_and_not_asked_for_again(pool: PgPool) {
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn lines_are_told_as_they_come_and_a_cut_one_is_asked_for_again(pool: PgPool) {
     let (ctx, provider) = (inventory(&pool), provider(&pool).await);
-    let bookmark = |version: u32| format!(r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"{version}"}}}}}}"#);
+    let bookmark = |version: u32| format!(r#"{{"type":"BOOKMARK","object":{{"kind":"Pod","apiVersion":"v1","metadata":{{"resourceVersion":"{version}"}}}}}}"#);
     let text = format!("{}\r\n\n{}\n{}", bookmark(101), bookmark(102), &bookmark(103)[..20]);
     let reader = reader(&ctx, provider, &answering(text).await).await;
     let (ear, mut receiver) = Ear::new();
@@ -140,5 +140,5 @@ async fn what_is_not_saved_yet_is_bounded_by_its_weight() {
     let small = ear.room_for(1, 0).await.unwrap();
     assert!(timeout(Duration::from_millis(50), ear.room_for(1, 1 << 30)).await.is_err());
     drop(small);
-    ear.room_for(1, 1 << 30).await.unwrap();
+    drop(ear.room_for(1, 1 << 30).await.unwrap());
 }

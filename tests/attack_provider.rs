@@ -1,0 +1,200 @@
+//! A provider that harms: what it sends costs neither memory nor the server, its status says what happened, and it can be paused and removed meanwhile.
+
+mod hostile;
+
+use crate::support::eventually;
+use crate::support::product::Product;
+use hostile::{Hostile, page, uid};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(120);
+const MEMORY_MIB_MAX: u64 = 256;
+
+async fn add(product: &Product, hostile: &Hostile) -> String {
+    let new = json!({ "name": "harm", "kind": "kubernetes", "endpoint": hostile.url, "credentials": { "auth_key": "token" } });
+    let (status, answer) = product.api(Method::POST, "/api/providers", Some(new)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    format!("/api/providers/{}", answer["results"][0]["id"].as_str().unwrap())
+}
+
+/// Waits until the provider has that status, and gives its words.
+async fn status(product: &Product, path: &str, wanted: &str) -> String {
+    let words = |answer: &Value| answer["authentication_message"].as_str().unwrap_or_default().to_owned();
+    eventually(&format!("the provider is {wanted}"), SOON, || async {
+        let (_, answer) = product.api(Method::GET, path, None).await;
+        (answer["authentication_status"] == wanted).then(|| words(&answer))
+    })
+    .await
+}
+
+async fn act(product: &Product, path: &str, action: &str) {
+    let (status, answer) = product.api(Method::POST, path, Some(json!({ "action": action }))).await;
+    assert_eq!((status, &answer["success"]), (StatusCode::OK, &json!(true)), "{action}: {answer}");
+}
+
+/// It runs, answers, and took no more memory than it may.
+async fn assert_unharmed(product: &mut Product) {
+    assert!(product.is_running(), "{}", product.log());
+    let asked = Instant::now();
+    assert!(product.is_ready().await);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let peak = product.peak_memory_mib();
+    assert!(peak <= MEMORY_MIB_MAX, "{peak} MiB");
+}
+
+/// Adds the provider, waits for its status, restarts the server, waits again; then pauses it, and removes it.
+async fn endure(pool: &PgPool, hostile: &Hostile, settings: &[(&str, &str)], wanted: &str) -> String {
+    let mut product = Product::start(pool, settings).await;
+    let path = add(&product, hostile).await;
+    let words = status(&product, &path, wanted).await;
+    assert_unharmed(&mut product).await;
+    product.restart().await;
+    let before = hostile.requests();
+    eventually("the provider is asked again after the restart", SOON, || async { (hostile.requests() > before).then_some(()) }).await;
+    status(&product, &path, wanted).await;
+    assert_unharmed(&mut product).await;
+    act(&product, &path, "pause").await;
+    assert_eq!(status(&product, &path, "paused").await, words, "what was wrong stays to be read");
+    act(&product, &path, "resume").await;
+    status(&product, &path, wanted).await;
+    act(&product, &path, "delete").await;
+    eventually("the provider is removed", SOON, || async {
+        (product.api(Method::GET, &path, None).await.0 == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+    assert_unharmed(&mut product).await;
+    words
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_version_of_a_gigabyte_is_not_read(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.endless(b"\"xxxxxxxxxxxxxxxx\",", 1 << 30),
+        _ => request.json(&json!({})),
+    })
+    .await;
+    let words = endure(&pool, &hostile, &[], "too_large").await;
+    assert!(words.contains("more than 1 MiB in one answer") && words.contains("pause the provider"), "{words}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_list_that_never_ends_is_not_read(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ => request.endless(b"{\"items\":[{},{},{},{},{},{},{},{},", u64::MAX),
+    })
+    .await;
+    endure(&pool, &hostile, &[], "too_large").await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn lines_of_a_watch_that_never_end_are_not_read(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ if request.query.contains("watch=true") => request.endless(b"xxxxxxxxxxxxxxxx", u64::MAX),
+        _ => request.json(&page(&[], "", None)),
+    })
+    .await;
+    let words = endure(&pool, &hostile, &[], "too_large").await;
+    assert!(words.contains("8 MiB in one line of a watch"), "{words}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn many_values_in_lines_that_are_small_enough_are_bounded_too(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ if request.query.contains("watch=true") => {
+            let containers = format!("[{}{{}}]", "{},".repeat(60_000));
+            let pods = (0..400).map(move |number| {
+                let head = format!(r#"{{"type":"ADDED","object":{{"metadata":{{"name":"p{number}","uid":"u{number}","resourceVersion":"9"}},"spec":{{"containers":"#);
+                format!("{head}{containers}}}}}}}\n")
+            });
+            request.lines(pods)
+        }
+        _ => request.json(&page(&[], "", None)),
+    })
+    .await;
+    let mut product = Product::start(&pool, &[]).await;
+    let path = add(&product, &hostile).await;
+    status(&product, &path, "ok").await;
+    eventually("the watches were read for a while", SOON, || async { (hostile.sent_mib() >= 50).then_some(()) }).await;
+    assert_unharmed(&mut product).await;
+    act(&product, &path, "pause").await;
+    status(&product, &path, "paused").await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn counts_beyond_reason_and_objects_that_come_twice_are_read(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ if request.query.contains("watch=true") => request.hang(),
+        "/api/v1/namespaces" if request.query.contains("continue") => request.json(&page(&[uid("b"), uid("a")], "", None)),
+        "/api/v1/namespaces" => request.json(&page(&[uid("a"), uid("a")], "more", Some(i64::MAX))),
+        _ => request.json(&page(&[], "", None)),
+    })
+    .await;
+    let mut product = Product::start(&pool, &[]).await;
+    let path = add(&product, &hostile).await;
+    status(&product, &path, "ok").await;
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM projects ORDER BY name").fetch_all(&pool).await.unwrap();
+    assert_eq!(names, ["a", "b"]);
+    assert_unharmed(&mut product).await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_list_that_always_continues_ends(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ => {
+            let number = request.number;
+            request.json(&page(&(0..100).map(|each| uid(&format!("n{number}-{each}"))).collect::<Vec<_>>(), "more", Some(1)))
+        }
+    })
+    .await;
+    let words = endure(&pool, &hostile, &[("INVENTORY__OBJECTS_MAX", "1000")], "too_large").await;
+    assert!(words.contains("more than 1000 projects"), "{words}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn answers_that_drip_end_in_time(pool: PgPool) {
+    let hostile = Hostile::start(|request| request.drip()).await;
+    let words = endure(&pool, &hostile, &[], "unreachable").await;
+    assert!(words.contains("did not answer within 10 seconds"), "{words}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_kubeconfig_made_to_be_slow_keeps_nobody_waiting(pool: PgPool) {
+    let mut product = Product::start(&pool, &[]).await;
+    let texts = ["{a: ".repeat(12_000), "{a: ".repeat(400_000), "? ".repeat(120_000), format!("[{}]", "1,".repeat(120_000))];
+    let asked = Instant::now();
+    let answers = futures::future::join_all(texts.iter().map(|text| {
+        product.api(Method::POST, "/api/providers", Some(json!({ "name": "slow", "kind": "kubernetes", "kubeconfig": text })))
+    }));
+    let meanwhile = async {
+        for _ in 0..10 {
+            let at = Instant::now();
+            assert!(product.is_ready().await);
+            assert!(at.elapsed() < Duration::from_secs(5), "{:?}", at.elapsed());
+        }
+    };
+    let (answers, ()) = futures::future::join(answers, meanwhile).await;
+    for (status, answer) in answers {
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer.to_string().contains("kubeconfig"), "{answer}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(40), "{:?}", asked.elapsed());
+    assert_unharmed(&mut product).await;
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn what_a_stranger_answers_is_not_shown(pool: PgPool) {
+    let hostile = Hostile::start(|request| request.status(500, "INTERNAL-SERVICE-SECRET")).await;
+    let product = Product::start(&pool, &[]).await;
+    let path = add(&product, &hostile).await;
+    let words = status(&product, &path, "unreachable").await;
+    assert!(words.contains("500 Internal Server Error") && !words.contains("SECRET"), "{words}");
+    assert!(!product.log().contains("INTERNAL-SERVICE-SECRET"), "{}", product.log());
+}
