@@ -37,37 +37,42 @@ impl Visitor {
 
     /// Tries to log in; the session of before is forgotten, what else the browser has is not.
     pub async fn log_in(&mut self, password: &str) -> Answer {
+        self.try_log_in(password).await.unwrap_or_else(|error| panic!("logging in: {error:?}"))
+    }
+
+    /// As [`Visitor::log_in`], of somebody whose connections the server may end.
+    pub async fn try_log_in(&mut self, password: &str) -> reqwest::Result<Answer> {
         self.cookies.retain(|name, _| !name.ends_with("_session"));
-        let page = self.get("/login").await;
+        let page = self.send(Method::GET, "/login", String::new()).await?;
         if page.status != StatusCode::OK {
-            return page;
+            return Ok(page);
         }
         let token = between(&page.body, "name=\"csrf_token\" value=\"", "\"").to_owned();
         self.post("/login", &[("csrf_token", &token), ("userid", "admin"), ("password", password), ("next", "/tasks")]).await
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.send(Method::GET, path, String::new()).await
+        self.send(Method::GET, path, String::new()).await.unwrap_or_else(|error| panic!("{path}: {error:?}"))
     }
 
     /// Sends a form of the page `from`.
     pub async fn submit(&mut self, from: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let page = self.get(from).await;
         let token = between(&page.body, "name=\"csrf-token\" content=\"", "\"").to_owned();
-        self.post(path, &[fields, &[("csrf_token", &token)]].concat()).await
+        self.post(path, &[fields, &[("csrf_token", &token)]].concat()).await.unwrap_or_else(|error| panic!("{path}: {error:?}"))
     }
 
-    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> reqwest::Result<Answer> {
         let body = reqwest::Url::parse_with_params("http://form/", fields).unwrap().query().unwrap_or_default().to_owned();
         self.send(Method::POST, path, body).await
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: String) -> Answer {
+    async fn send(&mut self, method: Method, path: &str, body: String) -> reqwest::Result<Answer> {
         let request = self.client.request(method, format!("{}{path}", self.url)).header(header::COOKIE, self.cookie_header());
         let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        let answer = request.send().await?;
         self.keep_cookies(&answer);
-        Answer { status: answer.status(), headers: answer.headers().clone(), body: answer.text().await.unwrap() }
+        Ok(Answer { status: answer.status(), headers: answer.headers().clone(), body: answer.text().await? })
     }
 
     fn keep_cookies(&mut self, answer: &Response) {

@@ -35,7 +35,7 @@ use tower::ServiceExt;
 use web::{Network, Standing, forwarded};
 
 /// See [`Limits::grace`].
-pub const GRACE: Duration = Duration::from_millis(250);
+pub const GRACE: Duration = Duration::from_secs(1);
 /// A request's header has to be here by then, from the moment on that we wait for one: idle connections end then, too.
 const HEADER_WITHIN: Duration = Duration::from_secs(20);
 /// For trusted proxies, which keep connections open and must be the first to close them.
