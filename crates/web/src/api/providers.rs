@@ -143,7 +143,7 @@ async fn pause(state: &State, caller: &Caller, host: &str, id: i64, pauses: bool
         format!("Resuming provider {name}")
     };
     tx.commit().await?;
-    access::audit::provider_changed(caller.by(), &name);
+    access::audit::provider_paused(caller.by(), &name, pauses);
     Ok(json!({ "success": true, "message": message, "href": format!("{host}{}", PROVIDERS.path(&id.to_string())) }))
 }
 

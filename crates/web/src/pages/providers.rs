@@ -326,7 +326,7 @@ async fn pause(visit: Visit, extract::State(state): extract::State<State>, Path(
     }
     inventory::pause::pause(&mut tx, &state.clock, ProviderId(id)).await?;
     tx.commit().await?;
-    access::audit::provider_changed(visit.by(), &provider.name);
+    access::audit::provider_paused(visit.by(), &provider.name, true);
     let text = format!("{} is paused: nothing is asked of it any more, and its analyses end.", provider.name);
     Ok(redirect(&format!("/providers/{id}"), Flash::success(text)))
 }
@@ -337,7 +337,7 @@ async fn resume(visit: Visit, extract::State(state): extract::State<State>, Path
     let provider = get_provider(&mut tx, id).await?;
     inventory::pause::resume(&mut tx, ProviderId(id)).await?;
     tx.commit().await?;
-    access::audit::provider_changed(visit.by(), &provider.name);
+    access::audit::provider_paused(visit.by(), &provider.name, false);
     Ok(redirect(&format!("/providers/{id}"), Flash::success(format!("{} is resumed; it is watched again within seconds.", provider.name))))
 }
 
