@@ -230,7 +230,7 @@ async fn a_wrong_token_another_authority_and_a_wrong_kind_are_told_apart(pool: P
     assert!(error.message.contains("plain Kubernetes"), "{error:?}");
 
     let found = validate(&good, Kind::Kubernetes, "tidewaiter").await.unwrap();
-    assert!(found.version.starts_with('v') && !found.openshift && found.warnings.is_empty(), "{found:?}");
+    assert!(found.versions.kubernetes.starts_with('v') && !found.openshift && found.warnings.is_empty(), "{found:?}");
 
     // The same when it is stored: the refresh's task and the provider's status say it.
     let worker = Worker::new(&pool).await;

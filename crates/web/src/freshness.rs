@@ -25,6 +25,7 @@ pub struct Silent {
     pub name: String,
     pub message: String,
     pub seen_at: Option<DateTime<Utc>>,
+    pub paused: bool,
 }
 
 /// Over all providers, or the one with the id `only`. Providers that nobody has talked to yet count as neither.
@@ -33,17 +34,17 @@ pub struct Silent {
 /// The database.
 pub async fn read(conn: &mut PgConnection, only: Option<i64>) -> Result<Freshness> {
     let seen_at =
-        sqlx::query_scalar!("SELECT MIN(seen_at) FROM providers WHERE status = 'ok' AND removing_at IS NULL AND ($1::BIGINT IS NULL OR id = $1)", only)
+        sqlx::query_scalar!("SELECT MIN(seen_at) FROM providers WHERE status = 'ok' AND removing_at IS NULL AND paused_at IS NULL AND ($1::BIGINT IS NULL OR id = $1)", only)
             .fetch_one(&mut *conn)
             .await?;
     let mut silent = sqlx::query_as!(
         Silent,
-        "SELECT id, name, status_message AS message, seen_at
+        r#"SELECT id, name, status_message AS message, seen_at, paused_at IS NOT NULL AS "paused!"
          FROM providers
-         WHERE status NOT IN ('ok', 'unknown')
+         WHERE (status NOT IN ('ok', 'unknown') OR paused_at IS NOT NULL)
            AND removing_at IS NULL
            AND ($1::BIGINT IS NULL OR id = $1)
-         ORDER BY name, id",
+         ORDER BY name, id"#,
         only
     )
     .fetch_all(conn)

@@ -360,6 +360,24 @@ async fn a_provider_is_removed_by_a_job_and_shows_that_until_then(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_provider_is_paused_and_shows_that_until_it_is_resumed(pool: PgPool) {
+    inventory(&pool).await;
+    let mut browser = Browser::logged_in(pool).await;
+    assert_eq!(browser.post_from("/", "/providers/1/pause", &[]).await.location(), "/providers/1");
+    for list in ["/providers", "/providers?status=paused"] {
+        assert!(browser.get(list).await.texts("#provider-1")[0].contains("lab Paused"), "{list}");
+    }
+    assert!(browser.get("/providers/1").await.texts(".pf-v6-c-alert")[0].contains("This provider is paused"));
+    assert_eq!(browser.post_from("/", "/providers/1/refresh", &[]).await.status, StatusCode::CONFLICT);
+    assert_eq!(browser.post_from("/", "/images/1/scan", &[]).await.status, StatusCode::CONFLICT);
+    assert_eq!(browser.post_from("/", "/providers/1/resume", &[]).await.location(), "/providers/1");
+    assert!(!browser.get("/providers").await.texts("#provider-1")[0].contains("Paused"));
+    browser.post_from("/", "/providers/1/refresh", &[]).await;
+    let refreshes: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND state <> 'finished'").fetch_one(&browser.pool).await.unwrap();
+    assert!(refreshes > 0);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_wrong_connection_is_explained_and_the_form_is_kept(pool: PgPool) {
     let mut browser = Browser::logged_in(pool).await;
     let token = browser.token("/providers/new").await;

@@ -16,8 +16,8 @@ const OPEN_MAX: usize = 40;
 const VALUES_MAX: usize = 20_000;
 const WHOLE: &str = "Paste the whole output of: kubectl config view --minify --flatten --raw";
 
-/// A value of the document.
-#[derive(Debug, Clone, PartialEq)]
+/// A value of the document. `Debug` shows what it is, and not its text.
+#[derive(Clone, PartialEq)]
 pub(super) enum Node {
     Null,
     Bool(bool),
@@ -29,6 +29,12 @@ pub(super) enum Node {
 }
 
 static NULL: Node = Node::Null;
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
 
 impl Node {
     /// The field, or null. Of several the last.

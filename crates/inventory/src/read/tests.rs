@@ -195,3 +195,25 @@ async fn a_refresh_that_takes_too_long_ends_and_says_so(pool: PgPool) {
     assert_eq!(status, "too_large");
     assert!(message.contains("longer than 1 seconds"), "{message}");
 }
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn tidewaiters_own_trouble_with_an_answer_is_said_in_the_status(pool: PgPool) {
+    queue::setup(&pool).await.unwrap();
+    sqlx::query("ALTER TABLE projects ADD CONSTRAINT refuse CHECK (name <> 'a')").execute(&pool).await.unwrap();
+    let ctx = inventory(&pool, 100);
+    let answer = |_: usize, path: &str| match path {
+        "/version" => r#"{"gitVersion":"v1.36.2"}"#.to_owned(),
+        _ => page(vec![namespace("a")], "", None),
+    };
+    let (connection, _) = answering(answer).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let new = crate::provider::NewProvider { name: "lab".into(), kind: crate::Kind::Kubernetes, connection };
+    let (id, task) = crate::provider::create(&mut conn, &ctx.clock, &ctx.sealer, "admin", &new).await.unwrap();
+    assert!(refresh(&ctx, id, Some(task)).await.is_err(), "the job is tried again");
+    let (status, message, refresh): (String, String, String) =
+        sqlx::query_as("SELECT status, status_message, refresh_error FROM providers").fetch_one(&pool).await.unwrap();
+    assert_eq!(status, "error");
+    for words in [&message, &refresh] {
+        assert!(words.contains("could not be processed") && !words.contains("constraint"), "{words}");
+    }
+}

@@ -228,7 +228,7 @@ async fn retry(visit: Visit, extract::State(state): extract::State<State>, Path(
         return Err(Error::Conflict("This task is not finished yet; cancel it first.".to_owned()));
     }
     let again = match (task.kind, task.provider) {
-        (TaskKind::ProviderRefresh, Some(ProviderId(provider))) if exists(&mut tx, provider).await? => {
+        (TaskKind::ProviderRefresh, Some(ProviderId(provider))) if is_there(&mut tx, provider).await? => {
             Some(inventory::provider::request_refresh(&mut tx, &state.clock, &visit.user.userid, ProviderId(provider)).await?)
         }
         (TaskKind::ProviderRefresh, _) => None,
@@ -237,10 +237,15 @@ async fn retry(visit: Visit, extract::State(state): extract::State<State>, Path(
     tx.commit().await?;
     match again {
         Some(task) => Ok(redirect(&format!("/tasks/{task}"), Flash::success("Asked for again; this is the new task."))),
-        None => Ok(redirect(&format!("/tasks/{id}"), Flash::warning("There is nothing left to do again: it ended well, or its target is gone."))),
+        None => Ok(redirect(&format!("/tasks/{id}"), Flash::warning("There is nothing left to do again: it ended well, or its target is gone or paused."))),
     }
 }
 
-async fn exists(conn: &mut PgConnection, provider: i64) -> Result<bool> {
-    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM providers WHERE id = $1) AS "exists!""#, provider).fetch_one(conn).await?)
+/// Whether anything can be asked of it.
+async fn is_there(conn: &mut PgConnection, provider: i64) -> Result<bool> {
+    let there = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM providers WHERE id = $1 AND removing_at IS NULL AND paused_at IS NULL) AS "there!""#,
+        provider
+    );
+    Ok(there.fetch_one(conn).await?)
 }
