@@ -57,14 +57,13 @@ async fn endure(pool: &PgPool, hostile: &Hostile, settings: &[(&str, &str)], wan
     status(&product, &path, wanted).await;
     assert_unharmed(&mut product).await;
     act(&product, &path, "pause").await;
-    assert_eq!(status(&product, &path, "paused").await, words, "what was wrong stays to be read");
+    status(&product, &path, "paused").await;
+    let asked = hostile.requests();
     act(&product, &path, "resume").await;
+    eventually("the provider is asked again after the pause", SOON, || async { (hostile.requests() > asked).then_some(()) }).await;
     status(&product, &path, wanted).await;
     act(&product, &path, "delete").await;
-    eventually("the provider is removed", SOON, || async {
-        (product.api(Method::GET, &path, None).await.0 == StatusCode::NOT_FOUND).then_some(())
-    })
-    .await;
+    eventually("the provider is removed", SOON, || async { (product.api(Method::GET, &path, None).await.0 == StatusCode::NOT_FOUND).then_some(()) }).await;
     assert_unharmed(&mut product).await;
     words
 }
@@ -72,7 +71,7 @@ async fn endure(pool: &PgPool, hostile: &Hostile, settings: &[(&str, &str)], wan
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_version_of_a_gigabyte_is_not_read(pool: PgPool) {
     let hostile = Hostile::start(|request| match request.path.as_str() {
-        "/version" => request.endless(b"\"xxxxxxxxxxxxxxxx\",", 1 << 30),
+        "/version" => request.endless(b"xxxxxxxxxxxxxxxx", 1 << 30),
         _ => request.json(&json!({})),
     })
     .await;
@@ -109,7 +108,8 @@ async fn many_values_in_lines_that_are_small_enough_are_bounded_too(pool: PgPool
         _ if request.query.contains("watch=true") => {
             let containers = format!("[{}{{}}]", "{},".repeat(60_000));
             let pods = (0..400).map(move |number| {
-                let head = format!(r#"{{"type":"ADDED","object":{{"metadata":{{"name":"p{number}","uid":"u{number}","resourceVersion":"9"}},"spec":{{"containers":"#);
+                let head =
+                    format!(r#"{{"type":"ADDED","object":{{"metadata":{{"name":"p{number}","uid":"u{number}","resourceVersion":"9"}},"spec":{{"containers":"#);
                 format!("{head}{containers}}}}}}}\n")
             });
             request.lines(pods)
@@ -170,9 +170,9 @@ async fn a_kubeconfig_made_to_be_slow_keeps_nobody_waiting(pool: PgPool) {
     let mut product = Product::start(&pool, &[]).await;
     let texts = ["{a: ".repeat(12_000), "{a: ".repeat(400_000), "? ".repeat(120_000), format!("[{}]", "1,".repeat(120_000))];
     let asked = Instant::now();
-    let answers = futures::future::join_all(texts.iter().map(|text| {
-        product.api(Method::POST, "/api/providers", Some(json!({ "name": "slow", "kind": "kubernetes", "kubeconfig": text })))
-    }));
+    let answers = futures::future::join_all(
+        texts.iter().map(|text| product.api(Method::POST, "/api/providers", Some(json!({ "name": "slow", "kind": "kubernetes", "kubeconfig": text })))),
+    );
     let meanwhile = async {
         for _ in 0..10 {
             let at = Instant::now();

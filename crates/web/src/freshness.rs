@@ -33,10 +33,12 @@ pub struct Silent {
 /// # Errors
 /// The database.
 pub async fn read(conn: &mut PgConnection, only: Option<i64>) -> Result<Freshness> {
-    let seen_at =
-        sqlx::query_scalar!("SELECT MIN(seen_at) FROM providers WHERE status = 'ok' AND removing_at IS NULL AND paused_at IS NULL AND ($1::BIGINT IS NULL OR id = $1)", only)
-            .fetch_one(&mut *conn)
-            .await?;
+    let seen_at = sqlx::query_scalar!(
+        "SELECT MIN(seen_at) FROM providers WHERE status = 'ok' AND removing_at IS NULL AND paused_at IS NULL AND ($1::BIGINT IS NULL OR id = $1)",
+        only
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let mut silent = sqlx::query_as!(
         Silent,
         r#"SELECT id, name, status_message AS message, seen_at, paused_at IS NOT NULL AS "paused!"

@@ -373,7 +373,8 @@ async fn a_provider_is_paused_and_shows_that_until_it_is_resumed(pool: PgPool) {
     assert_eq!(browser.post_from("/", "/providers/1/resume", &[]).await.location(), "/providers/1");
     assert!(!browser.get("/providers").await.texts("#provider-1")[0].contains("Paused"));
     browser.post_from("/", "/providers/1/refresh", &[]).await;
-    let refreshes: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND state <> 'finished'").fetch_one(&browser.pool).await.unwrap();
+    let refreshes: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND state <> 'finished'").fetch_one(&browser.pool).await.unwrap();
     assert!(refreshes > 0);
 }
 

@@ -196,12 +196,14 @@ fn the_current_context_or_the_named_one_or_the_only_one_is_taken() {
 
 #[test]
 fn what_cannot_be_used_is_refused_in_words() {
-    let twice = |list: &str| pieces(|p| match list {
-        "users" => p.users = "- name: u\n  user: {token: second}\n".into(),
-        "clusters" => p.clusters = "- name: c\n  cluster: {server: 'https://h'}\n".into(),
-        "contexts" => p.contexts = "- name: a\n  context: {cluster: c, user: u}\n".into(),
-        _ => p.users = "- name: s\n  user: {token: x}\n- name: s\n  user: {token: y}\n".into(),
-    });
+    let twice = |list: &str| {
+        pieces(|p| match list {
+            "users" => p.users = "- name: u\n  user: {token: second}\n".into(),
+            "clusters" => p.clusters = "- name: c\n  cluster: {server: 'https://h'}\n".into(),
+            "contexts" => p.contexts = "- name: a\n  context: {cluster: c, user: u}\n".into(),
+            _ => p.users = "- name: s\n  user: {token: x}\n- name: s\n  user: {token: y}\n".into(),
+        })
+    };
     let ca = base64(CA);
     for (text, words) in [
         (twice("users"), "two users named \"u\""),
@@ -259,7 +261,8 @@ fn nothing_repeats_a_secret() {
     assert!(!format!("{document:?} {:?}", document.get("users")).contains("hunter2"));
     let connection = parse(&user("{token: hunter2}"), None).unwrap();
     assert!(!format!("{connection:?}").contains("hunter2"));
-    for text in [user("{token: [hunter2]}"), user("{token: 'hunter2 x'}"), user("{token: hunter2, as: bob}"), "token: hunter2\n\tb".into(), "hunter2: {".into()] {
+    for text in [user("{token: [hunter2]}"), user("{token: 'hunter2 x'}"), user("{token: hunter2, as: bob}"), "token: hunter2\n\tb".into(), "hunter2: {".into()]
+    {
         assert!(!format!("{:?}", parse(&text, None).unwrap_err()).contains("hunter2"), "{text}");
     }
 }

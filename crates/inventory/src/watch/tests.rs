@@ -104,7 +104,10 @@ async fn a_change_that_cannot_be_read_is_said_and_not_asked_for_again(pool: PgPo
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_line_without_end_is_said_and_not_asked_for_again(pool: PgPool) {
     let (ctx, provider) = (inventory(&pool), provider(&pool).await);
-    let endless = format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{{\"resourceVersion\":\"101\"}}}}}}\n{}", "x".repeat(9 << 20));
+    let endless = format!(
+        "{{\"type\":\"BOOKMARK\",\"object\":{{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{{\"resourceVersion\":\"101\"}}}}}}\n{}",
+        "x".repeat(9 << 20)
+    );
     let reader = reader(&ctx, provider, &answering(endless).await).await;
     let (ear, _receiver) = Ear::new();
     let mut version = "100".to_owned();

@@ -243,9 +243,7 @@ async fn retry(visit: Visit, extract::State(state): extract::State<State>, Path(
 
 /// Whether anything can be asked of it.
 async fn is_there(conn: &mut PgConnection, provider: i64) -> Result<bool> {
-    let there = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM providers WHERE id = $1 AND removing_at IS NULL AND paused_at IS NULL) AS "there!""#,
-        provider
-    );
+    let there =
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM providers WHERE id = $1 AND removing_at IS NULL AND paused_at IS NULL) AS "there!""#, provider);
     Ok(there.fetch_one(conn).await?)
 }
