@@ -68,8 +68,10 @@ impl Liar {
 
     fn report(&self, pod: &str) -> Vec<u8> {
         let failed = *self.failed.lock().unwrap();
-        let rule = |number: usize| json!({"rule_id": format!("rule-{number}"), "outcome": if number < failed { "fail" } else { "pass" }, "severity": "high",
-                                          "title": format!("Rule {number}"), "identifiers": []});
+        let rule = |number: usize| {
+            json!({"rule_id": format!("rule-{number}"), "outcome": if number < failed { "fail" } else { "pass" }, "severity": "high",
+                                          "title": format!("Rule {number}"), "identifiers": []})
+        };
         let layer = |name: &str, rules: Vec<Value>| json!({"layer": name, "state": "evaluated", "rules": rules, "duration_ms": 1});
         let report = json!({
             "version": 1, "scan_id": self.scan_id(pod), "digest": digest(), "manifest_digest": digest(), "media_type": self.name,

@@ -32,8 +32,8 @@ mod work;
 
 pub use closing::end_scans;
 pub use request::{Accepted, Requested, request, retry};
-pub use sharing::{Shared, share_results};
 pub use settings::{ContentSettings, Feed, Settings};
+pub use sharing::{Shared, share_results};
 pub use work::{run, work};
 
 use feed::Feeds;

@@ -270,8 +270,7 @@ async fn adopt(conn: &mut PgConnection, clock: &Clock, userid: &str, images: &[I
     .await?;
     let by_subject: HashMap<Subject<'_>, &Image> = images.iter().rev().map(|image| (image.subject(), image)).collect();
     let image = |digest, provider, shares| by_subject.get(&subject(digest, provider, shares)).copied();
-    let left: Vec<(ScanId, &Image)> =
-        left.iter().filter_map(|scan| Some((scan.id, image(&scan.digest, scan.provider, scan.shares_results)?))).collect();
+    let left: Vec<(ScanId, &Image)> = left.iter().filter_map(|scan| Some((scan.id, image(&scan.digest, scan.provider, scan.shares_results)?))).collect();
     let tasks: Vec<NewTask> = left.iter().map(|(_, image)| new_task(image, userid, None)).collect();
     let tasks = task::create_many(conn, clock, &tasks).await?;
     join_tasks(conn, &left.iter().map(|(scan, image)| (*scan, image.id)).collect::<Vec<_>>(), &tasks).await

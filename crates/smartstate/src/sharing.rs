@@ -133,9 +133,7 @@ async fn ask_at_others(conn: &mut PgConnection, clock: &Clock, id: ProviderId) -
 pub(crate) async fn leave_findings(ctx: &SmartState, id: ProviderId) -> anyhow::Result<()> {
     let mut conn = ctx.pool.acquire().await?;
     if provider::shares_results(&mut conn, id).await? != Some(false) {
-        sqlx::query!("UPDATE inspections SET provider_name = p.name FROM providers p WHERE p.id = $1 AND provider_id = p.id", id.0)
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query!("UPDATE inspections SET provider_name = p.name FROM providers p WHERE p.id = $1 AND provider_id = p.id", id.0).execute(&mut *conn).await?;
         return Ok(());
     }
     findings::clear(&mut conn, id).await?;

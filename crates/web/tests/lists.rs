@@ -55,7 +55,11 @@ async fn images_sort_by_their_worst_failures_and_new_ones_at_once(pool: PgPool) 
     run(&browser.pool, "UPDATE inspections SET failed_critical = 2 WHERE digest LIKE 'sha256:5%'").await;
     // One that counts cannot go unnoticed: what it counts for has to let go of it first.
     assert!(sqlx::query("DELETE FROM inspections WHERE digest LIKE 'sha256:3%'").execute(&browser.pool).await.is_err());
-    run(&browser.pool, "UPDATE container_images SET inspection_id = NULL, found_rank = -1, found_at = 'epoch', found_os_id = NULL, found_complete = NULL WHERE id = 3").await;
+    run(
+        &browser.pool,
+        "UPDATE container_images SET inspection_id = NULL, found_rank = -1, found_at = 'epoch', found_os_id = NULL, found_complete = NULL WHERE id = 3",
+    )
+    .await;
     run(&browser.pool, "DELETE FROM inspections WHERE digest LIKE 'sha256:3%'").await;
     count_findings(&browser.pool).await;
     assert_eq!(ids(&browser.get(&sort).await.body)[..2], ["image-5", "image-2"]);

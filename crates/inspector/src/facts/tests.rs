@@ -166,9 +166,9 @@ fn a_start_command_is_judged_by_its_words() {
 #[test]
 fn what_was_not_looked_at_is_said() {
     let dir = tempfile::tempdir().unwrap();
-    put(dir.path(), "root/.netrc", &"# a comment\n".repeat(100_000));
+    put(dir.path(), "root/.netrc", &"# a comment\n".repeat(800_000));
     let facts = Facts::of(dir.path(), &config(r#""config":{"User":"nobody2"}"#));
-    assert_eq!(facts.facts["secrets_netrc"].text(), "not checked: /root/.netrc beyond its first MiB\n");
+    assert_eq!(facts.facts["secrets_netrc"].text(), "not checked: /root/.netrc beyond its first 8 MiB\n");
     assert!(facts.facts["image_not_root"].text().starts_with("not checked: USER nobody2 is not in /etc/passwd"));
     assert_eq!(facts.facts["secrets_htpasswd"].text(), "checked: all\n");
 }

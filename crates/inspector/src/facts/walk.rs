@@ -8,7 +8,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Of one file; secrets are kept in small ones.
+/// Of a file that a rule names.
+const MAX_NAMED_BYTES: u64 = 8 << 20;
+/// Of a file that is only looked at for tokens; secrets are kept in small ones.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Of all files that are only looked at for tokens.
 const MAX_BYTES: u64 = 1 << 30;
@@ -105,7 +107,7 @@ impl Walk<'_> {
                 Look::Present => Vec::new(),
             };
             if found.is_empty() && !whole {
-                self.facts.gap(place.rule, &format!("{path} beyond its first MiB"));
+                self.facts.gap(place.rule, &format!("{path} beyond its first {} MiB", MAX_NAMED_BYTES >> 20));
             }
             for Found { line, what } in found {
                 told.push(line);
@@ -135,7 +137,8 @@ impl Walk<'_> {
                 return Ok(None);
             }
         }
-        file.by_ref().take(MAX_FILE_BYTES + 1 - self.buffer.len() as u64).read_to_end(&mut self.buffer)?;
+        let most = if only_tokens { MAX_FILE_BYTES } else { MAX_NAMED_BYTES };
+        file.by_ref().take(most + 1 - self.buffer.len() as u64).read_to_end(&mut self.buffer)?;
         let size = self.buffer.len() as u64;
         if only_tokens {
             self.left = self.left.saturating_sub(size);
@@ -143,6 +146,6 @@ impl Walk<'_> {
                 self.facts.gap(TOKENS, &format!("files beyond the first {} MiB", MAX_BYTES >> 20));
             }
         }
-        Ok(Some(size <= MAX_FILE_BYTES))
+        Ok(Some(size <= most))
     }
 }

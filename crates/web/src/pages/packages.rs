@@ -66,7 +66,17 @@ async fn list(visit: Visit, extract::State(state): extract::State<State>, Path(i
         .live("inspections");
     respond(
         &visit,
-        &ListPage { page, head, tab: "packages", list, rows, count: show::bounded(count), unreadable: unreadable.flatten().unwrap_or_default(), place, blocked },
+        &ListPage {
+            page,
+            head,
+            tab: "packages",
+            list,
+            rows,
+            count: show::bounded(count),
+            unreadable: unreadable.flatten().unwrap_or_default(),
+            place,
+            blocked,
+        },
     )
 }
 

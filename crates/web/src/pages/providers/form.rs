@@ -203,7 +203,8 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
     let here = Some((stored.id, stored.name.as_str()));
     let typed = Typed::read(form).await?;
     let (kind, shares) = (typed.kind()?, typed.shares_results()?);
-    let given = if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection().await) };
+    let given =
+        if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection().await) };
     let given = match given.transpose() {
         Ok(given) => given,
         Err(error) => return form_page(&visit, here, typed, Check::Fails(error)),
