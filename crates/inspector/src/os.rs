@@ -20,8 +20,9 @@ const UNNAMED: &str = "linux";
 pub fn read(root: &Path) -> Option<OperatingSystem> {
     let told: Vec<OperatingSystem> = ["etc/os-release", "usr/lib/os-release"].into_iter().filter_map(|path| from_os_release(&text(root, path)?)).collect();
     // One that names no system is a last resort.
-    let unnamed = told.iter().position(|os| os.id == UNNAMED);
-    let mut named = told.iter().filter(|os| os.id != UNNAMED);
+    let says_nothing = |os: &OperatingSystem| os.id == UNNAMED || os.id == "unknown";
+    let unnamed = told.iter().position(says_nothing);
+    let mut named = told.iter().filter(|os| !says_nothing(os));
     named.next().cloned().or_else(|| release::read(root)).or_else(|| unnamed.map(|at| told[at].clone()))
 }
 
@@ -155,6 +156,7 @@ mod tests {
         std::os::unix::fs::symlink("os-release", looped.path().join("root/etc/os-release")).unwrap();
         assert_eq!(read(&looped.path().join("root")).unwrap().id, "fedora");
         assert_eq!(told(&[("etc/os-release", "NAME=Thing\n"), ("etc/redhat-release", "CentOS release 6.10 (Final)\n")]), pair("centos", "6.10"));
+        assert_eq!(told(&[("etc/os-release", "ID=unknown\nVERSION_ID=unknown\n"), ("etc/alpine-release", "3.19.1\n")]), pair("alpine", "3.19.1"));
         assert_eq!(told(&[("etc/os-release", "NAME=Thing\nVERSION_ID=3\n")]), pair("linux", "3"), "a nameless one is better than none");
     }
 

@@ -106,7 +106,10 @@ impl Registry {
         let url = self.url(&format!("{}/{path}", self.image.repository))?;
         let ask = |authorization| Ask { from, ..Ask::new(&url, accept, authorization) };
         let known = self.authorization.lock().await.clone();
-        let response = self.transport.send(&ask(known.as_deref())).await?;
+        let mut response = self.transport.send(&ask(known.as_deref())).await?;
+        if is_denied(&response) && !self.is_ours(&response) {
+            response = self.log_in_elsewhere(response, &ask(None)).await?;
+        }
         if !self.wants_login(&response, known.as_deref()) {
             return self.checked(response, path, None);
         }

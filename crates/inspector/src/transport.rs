@@ -59,9 +59,9 @@ impl Transport {
     pub(crate) fn new(access: &Access, host: &str) -> Result<Self, Failure> {
         let tls = tls::client_config(tls::Trust::SystemAnd(authorities(access)?), None)
             .map_err(|e| failure(FailureCode::RegistryTls, format!("No TLS client could be made: {e}.")))?;
-        let here = is_this_machine(host);
-        let registry = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        let resolver = Screened(Arc::new(move |name: &str, address| name == registry || may_hold_content(address, here)));
+        let named = Url::parse(&format!("http://{host}")).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let here = is_this_machine(&named);
+        let resolver = Screened(Arc::new(move |name: &str, address| name == named || may_hold_content(address, here)));
         let client = client(&tls, resolver, follow(move |address| may_hold_content(address, here)))?;
         Ok(Self { client, here, tls, retry_for: access.retry_for })
     }

@@ -63,6 +63,16 @@ impl Registry {
         }
     }
 
+    /// Repeats a request where a registry that is only a name for another one redirected to, with a token that anybody gets there: our logins are for here.
+    pub(super) async fn log_in_elsewhere(&self, denied: Response, ask: &Ask<'_>) -> Result<Response, Failure> {
+        let Some((Challenge::Bearer { realm, service, scope }, registry)) = self.challenge(&denied) else { return Ok(denied) };
+        let scopes = scope.as_deref().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let realm = Realm { url: self.realm(&realm)?, service: service.as_deref(), scopes, registry };
+        let Some(token) = self.token(&realm, None, &mut None).await? else { return Ok(denied) };
+        let (url, header) = (denied.url().clone(), format!("Bearer {token}"));
+        self.transport.send_elsewhere(&Ask { from: ask.from, ..Ask::new(&url, ask.accept, Some(&header)) }).await
+    }
+
     /// The challenge of an answer, or else, for what is hidden, that of the registry itself.
     async fn offer(&self, denied: &Response) -> Result<Option<(Challenge, IpAddr)>, Failure> {
         if let Some(offer) = self.challenge(denied) {

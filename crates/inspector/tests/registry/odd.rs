@@ -28,6 +28,8 @@ pub enum Way {
     Forbids,
     /// Blobs by redirect to this address, to which the digest is added.
     Redirects(String),
+    /// Everything is on this other registry.
+    IsAName(String),
     /// Blobs end after this many bytes, again and again; `true`: parts can be asked for.
     Breaks(usize, bool),
     /// 429 with this pause.
@@ -43,6 +45,8 @@ pub enum Tokens {
     Posts,
     /// Each token is good for this many requests.
     Uses(usize),
+    /// Anybody gets one, but nobody with a login.
+    Anybody,
 }
 
 pub struct Odd {
@@ -129,6 +133,9 @@ async fn answer(State(state): State<Arc<Inner>>, request: Request) -> Response<B
         let refused = headers.contains_key(AUTHORIZATION);
         return if refused { reply(StatusCode::BAD_REQUEST, b"Only one auth mechanism allowed") } else { reply(StatusCode::OK, &state.blobs[digest]) };
     }
+    if let Way::IsAName(of) = &state.way {
+        return Response::builder().status(307).header(LOCATION, format!("http://{of}{path}")).body(Body::empty()).unwrap();
+    }
     if let Some(refusal) = refusal(&state, &path, &header(AUTHORIZATION)) {
         return refusal;
     }
@@ -188,6 +195,7 @@ fn token(state: &Inner, headers: &HeaderMap, posted: bool, query: &str, body: &s
         Tokens::Posts if posted && body.contains("grant_type=password") && body.contains("username=u&password=p") => {
             reply(StatusCode::OK, b"{\"access_token\":\"good\"}")
         }
+        Tokens::Anybody if !headers.contains_key(AUTHORIZATION) => reply(StatusCode::OK, b"{\"token\":\"good\"}"),
         Tokens::Posts if !posted => reply(StatusCode::METHOD_NOT_ALLOWED, b""),
         Tokens::Uses(most) if login => {
             let mut uses = state.uses.lock().unwrap();

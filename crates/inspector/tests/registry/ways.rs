@@ -94,6 +94,22 @@ async fn storage_behind_a_registry_gets_neither_login_nor_referer() {
 }
 
 #[tokio::test]
+async fn a_registry_that_is_only_a_name_for_another_one_is_followed_without_its_login() {
+    for way in [bearer(",service=\"s\",scope=\"repository:other/app:pull\""), Way::Open] {
+        let other = Odd::start(way, Tokens::Anybody).await;
+        let odd = Odd::start(Way::IsAName(other.host.clone()), GOOD).await;
+        for secrets in [vec![], vec![odd.secret(LOGIN)]] {
+            pulls(&odd, &secrets).await;
+        }
+        assert!(other.seen().iter().all(|line| !line.contains("Basic")), "{:#?}", other.seen());
+    }
+    let anonymous = Odd::start(bearer(",service=\"s\""), Tokens::Anybody).await;
+    for secrets in [vec![], vec![anonymous.secret("nobody:wrong")]] {
+        pulls(&anonymous, &secrets).await;
+    }
+}
+
+#[tokio::test]
 async fn a_registry_does_not_send_us_to_metadata_or_to_neighbours() {
     for to in ["http://169.254.169.254/latest/", "http://[fe80::1]/", "http://0.0.0.0/"] {
         let odd = Odd::start(Way::Redirects(to.into()), GOOD).await;
