@@ -307,11 +307,11 @@ async fn the_manifest_that_ships_grants_all_that_is_asked_for() {
     .await;
     let connection = Connection::from_token(&good.server, &token, &good.ca_pem).unwrap();
     let found = eventually("the rights are in force", SOON, || async { validate(&connection, Kind::Kubernetes, &space.name).await.ok() }).await;
-    assert_eq!(found.warnings, Vec::<String>::new());
-    for name in ["inventory", "pull-secrets"] {
-        let name = format!("{}-{name}", space.name);
-        kubectl(&["delete", "clusterrole,clusterrolebinding", &name], "").await;
-    }
+    let optional =
+        "The login may not get secrets in all namespaces: images of private registries can be analysed only where their namespace lets it read pull secrets.";
+    assert_eq!(found.warnings, [optional]);
+    kubectl(&["delete", "clusterrole,clusterrolebinding", &format!("{}-inventory", space.name)], "").await;
+    kubectl(&["delete", "clusterrole", &format!("{}-pull-secrets", space.name)], "").await;
     space.end().await;
 }
 

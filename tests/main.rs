@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attack_provider;
+mod attack_report;
 mod attack_server;
 mod attack_trust;
 mod inventory;

@@ -1,6 +1,7 @@
 //! One inspection from beginning to end: its phases, and what is known in each.
 
 use crate::failure::{failure, storage};
+use crate::handover::{self, Part};
 use crate::oscap::{self, Target};
 use crate::platform::Platform;
 use crate::pull::{self, Progress, Unpacked, millis};
@@ -15,7 +16,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,6 +32,8 @@ pub(crate) struct Inspection {
 struct State {
     phase: Phase,
     failure: Option<Failure>,
+    /// Another container goes on from here.
+    handed_over: bool,
     image: Option<Arc<Image>>,
     /// What was asked for, and the task that does it.
     evaluation: Option<(Evaluate, AbortOnDropHandle<()>)>,
@@ -57,7 +60,7 @@ pub(crate) enum NotNow {
 impl Inspection {
     /// Makes the folders below the work folder; nothing runs yet.
     pub(crate) fn new(settings: Settings) -> io::Result<Arc<Self>> {
-        let state = State { phase: Phase::Pulling, failure: None, image: None, evaluation: None };
+        let state = State { phase: Phase::Pulling, failure: None, handed_over: false, image: None, evaluation: None };
         let inspection = Self { settings, progress: watch::Sender::new(String::new()), state: Mutex::new(state), answers: tokio::sync::Mutex::default() };
         for folder in [inspection.content_dir(), inspection.results_dir(), inspection.temporary_dir()] {
             std::fs::create_dir_all(folder)?;
@@ -110,9 +113,40 @@ impl Inspection {
         }
     }
 
-    /// Pulls, unpacks and reads packages; ends in the phase `Ready` or `Failed`.
-    pub(crate) async fn prepare(&self) {
-        match self.unpack_and_read().await {
+    /// Waits until it is past `phase` or another container goes on, for `within` at most.
+    pub(crate) async fn past(&self, phase: Phase, within: Duration) {
+        let mut progress = self.progress.subscribe();
+        let is_there = || {
+            let state = self.lock();
+            state.phase <= phase && !state.handed_over
+        };
+        let _ = tokio::time::timeout(within, async { while is_there() && progress.changed().await.is_ok() {} }).await;
+    }
+
+    /// Pulls and unpacks, and leaves the image, or why there is none, to another container.
+    ///
+    /// # Errors
+    /// It cannot be left.
+    pub(crate) async fn hand_over(&self) -> io::Result<()> {
+        let pulled = self.pull().await;
+        if let Err(failure) = &pulled {
+            self.fail(failure.clone());
+        }
+        handover::leave(&self.settings, pulled)?;
+        self.lock().handed_over = true;
+        // Whoever waits for the next phase looks for the other container.
+        self.progress.send_modify(|_| {});
+        Ok(())
+    }
+
+    /// Gets the image and reads its packages; ends in the phase `Ready` or `Failed`.
+    pub(crate) async fn prepare(&self, part: Part) {
+        let unpacked = if part == Part::Inspect { handover::take_up(&self.settings) } else { self.pull().await };
+        let read = match unpacked {
+            Ok(unpacked) => self.read(unpacked).await,
+            Err(failure) => Err(failure),
+        };
+        match read {
             Ok(image) => {
                 tracing::info!(pull_ms = image.unpacked.pull_ms, unpack_ms = image.unpacked.unpack_ms, packages = image.packages.len(), "the image is ready");
                 self.lock().image = Some(Arc::new(image));
@@ -122,14 +156,17 @@ impl Inspection {
         }
     }
 
-    async fn unpack_and_read(&self) -> Result<Image, Failure> {
+    async fn pull(&self) -> Result<Unpacked, Failure> {
         let Settings { image, access, limits, work, .. } = &self.settings;
-        let unpacked = pull::pull(image, access, *limits, work, |progress| match progress {
+        pull::pull(image, access, *limits, work, |progress| match progress {
             Progress::Manifest => self.enter(Phase::Pulling, "manifest"),
             Progress::Layer { n, of } => self.enter(Phase::Pulling, &format!("layer {n} of {of}")),
             Progress::Unpacking { n, of } => self.enter(Phase::Unpacking, &format!("layer {n} of {of}")),
         })
-        .await?;
+        .await
+    }
+
+    async fn read(&self, unpacked: Unpacked) -> Result<Image, Failure> {
         self.enter(Phase::ReadingPackages, "packages");
         let begun = Instant::now();
         let root = unpacked.root.clone();
@@ -251,16 +288,19 @@ impl Inspection {
 
     fn enter(&self, phase: Phase, message: &str) {
         tracing::info!(?phase, "{message}");
-        self.progress.send_replace(message.to_owned());
         self.lock().phase = phase;
+        self.progress.send_replace(message.to_owned());
     }
 
     fn fail(&self, failure: Failure) {
         tracing::error!(code = ?failure.code, "{}", failure.message);
-        self.progress.send_replace(failure.message.clone());
-        let mut state = self.lock();
-        state.phase = Phase::Failed;
-        state.failure = Some(failure);
+        let message = failure.message.clone();
+        {
+            let mut state = self.lock();
+            state.phase = Phase::Failed;
+            state.failure = Some(failure);
+        }
+        self.progress.send_replace(message);
     }
 
     /// Nothing that panics runs under the lock, so a poisoned one is as good as any.

@@ -8,6 +8,7 @@ mod content;
 pub mod facts;
 mod failure;
 mod go;
+pub mod handover;
 mod inside;
 mod inspection;
 mod manifest;

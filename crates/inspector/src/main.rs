@@ -2,19 +2,22 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use inspector::handover::Part;
 use inspector::platform::Platform;
 use inspector::pull::pull;
 use inspector::reference::Reference;
 use inspector::registry::Access;
-use inspector::serve::serve;
+use inspector::serve::{Ended, serve};
 use inspector::settings::{RETRY_FOR, Settings};
 use inspector::unpack::Limits;
 use scap::protocol::{PORT, env};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
 
 #[derive(Parser)]
 #[command(name = "tidewaiter-inspector", version, about = "Looks into one container image for Tidewaiter.")]
@@ -25,9 +28,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Inspect the image of the environment and serve the result (the default).
+    /// Pull and inspect the image of the environment and serve the result (the default).
     Serve {
-        #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))]
+        #[arg(long, default_value_t = ANY)]
+        listen: SocketAddr,
+    },
+    /// Pull and unpack the image of the environment, leave it in the work folder, and end; tells meanwhile how far it is.
+    PullImage {
+        #[arg(long, default_value_t = ANY)]
+        listen: SocketAddr,
+    },
+    /// Inspect the image that `pull-image` left in the work folder and serve the result.
+    Inspect {
+        #[arg(long, default_value_t = ANY)]
         listen: SocketAddr,
     },
     /// Pull and unpack an image, then print the times as JSON.
@@ -55,20 +68,21 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    match Arguments::parse().command.unwrap_or(Command::Serve { listen: (Ipv4Addr::UNSPECIFIED, PORT).into() }) {
-        Command::Serve { listen } => {
-            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
-            run(listen).await
-        }
+    let (listen, part) = match Arguments::parse().command.unwrap_or(Command::Serve { listen: ANY }) {
+        Command::Serve { listen } => (listen, Part::Whole),
+        Command::PullImage { listen } => (listen, Part::Pull),
+        Command::Inspect { listen } => (listen, Part::Inspect),
         Command::Pull { image, into, plain_http, auth, registry_ca, platform } => {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
             let access = Access { plain_http, ca_file: registry_ca, auth_dir: auth, platform, retry_for: RETRY_FOR };
-            print_pull(&image, &access, &into).await
+            return print_pull(&image, &access, &into).await;
         }
-    }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
+    run(listen, part).await
 }
 
-async fn run(listen: SocketAddr) -> anyhow::Result<()> {
+async fn run(listen: SocketAddr, part: Part) -> anyhow::Result<()> {
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -79,10 +93,10 @@ async fn run(listen: SocketAddr) -> anyhow::Result<()> {
         }
     };
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
-    let ended = serve(listener, settings, shutdown).await?;
+    let ended = serve(listener, settings, part, shutdown).await?;
     tracing::info!(?ended, "the end");
-    // Unpacking cannot be interrupted; nothing of it is needed any more.
-    std::process::exit(0)
+    // Unpacking cannot be interrupted; nothing of it is needed any more. A pull that was broken off left nothing to go on from.
+    std::process::exit(i32::from(part == Part::Pull && ended != Ended::Finished))
 }
 
 async fn print_pull(image: &str, access: &Access, into: &std::path::Path) -> anyhow::Result<()> {

@@ -2,11 +2,11 @@
 //!
 //! Source: containerd/platforms, `database.go` (`normalizeOS`, `normalizeArch`) and `compare.go` (`platformVector`).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A platform in Go's words, e.g. `linux/arm/v7`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Platform {
     pub os: String,

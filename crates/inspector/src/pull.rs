@@ -11,6 +11,7 @@ use crate::registry::{Access, Registry};
 use crate::unpack::{self, Limits, Tree};
 use scap::protocol::{Failure, FailureCode};
 use scap::report::ImageConfig;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 const PARALLEL: usize = 3;
 
 /// An image in a folder.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Unpacked {
     /// The image's root; its links never lead out of it.
     pub root: PathBuf,

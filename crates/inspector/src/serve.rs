@@ -1,12 +1,14 @@
 //! The pod's HTTP server; see [`scap::protocol`] for its requests.
 
 use crate::content;
+use crate::handover::Part;
 use crate::inspection::{Inspection, NotNow};
 use crate::reference::is_hex_sha256;
 use crate::settings::Settings;
 use anyhow::Context as _;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use scap::protocol::{Evaluate, Phase, TOKEN_HEADER};
 use scap::report::Layer;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::future::Future;
 use std::sync::Arc;
@@ -25,6 +28,10 @@ use tokio_util::io::ReaderStream;
 
 /// How long the last answers may take once the end was asked for.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// The same where another container waits to be started.
+const LAST_ANSWERS_OF_PULL: Duration = Duration::from_millis(300);
+/// How long an answer is held back at most.
+const MAX_HOLD_SECS: u64 = 10;
 
 /// Of what is to be evaluated: thousands of definitions may be named in it.
 const EVALUATE_BYTES: usize = 32 << 20;
@@ -46,11 +53,12 @@ struct App {
     finish: Arc<Notify>,
 }
 
-/// Inspects the image of `settings` and answers on `listener` until `POST /finish`, the deadline or `shutdown`, whichever comes first.
+/// Inspects the image of `settings` and answers on `listener` until `POST /finish`, the deadline or `shutdown`, whichever comes first. One that only pulls
+/// ends when the outcome is left to the other.
 ///
 /// # Errors
 /// The work folder cannot be written, or the listener fails.
-pub async fn serve(listener: TcpListener, settings: Settings, shutdown: impl Future<Output = ()>) -> anyhow::Result<Ended> {
+pub async fn serve(listener: TcpListener, settings: Settings, part: Part, shutdown: impl Future<Output = ()>) -> anyhow::Result<Ended> {
     let deadline = settings.deadline;
     let inspection = Inspection::new(settings).context("making the work folders")?;
     let finish = Arc::new(Notify::new());
@@ -59,21 +67,24 @@ pub async fn serve(listener: TcpListener, settings: Settings, shutdown: impl Fut
     let close = Arc::clone(&closing);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move { close.notified().await });
     let mut server = std::pin::pin!(server.into_future());
-    let prepare = async {
-        inspection.prepare().await;
-        std::future::pending::<()>().await;
+    let work = async {
+        if part == Part::Pull {
+            return inspection.hand_over().await.context("leaving the image to the container that inspects");
+        }
+        inspection.prepare(part).await;
+        std::future::pending().await
     };
     let ended = tokio::select! {
         result = &mut server => result.map(|()| Ended::Stopped).context("serving")?,
         () = finish.notified() => Ended::Finished,
         () = tokio::time::sleep(deadline) => Ended::Deadline,
         () = shutdown => Ended::Stopped,
-        () = prepare => Ended::Stopped,
+        done = work => done.map(|()| Ended::Finished)?,
     };
     inspection.stop().await;
     closing.notify_one();
     // Kept-alive connections of the API server may never end.
-    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    let _ = tokio::time::timeout(if part == Part::Pull { LAST_ANSWERS_OF_PULL } else { LAST_ANSWERS }, server).await;
     Ok(ended)
 }
 
@@ -99,7 +110,18 @@ async fn authorize(State(app): State<App>, request: Request, next: Next) -> Resp
     if bool::from(given.ct_eq(app.inspection.token_sha256())) { next.run(request).await } else { StatusCode::UNAUTHORIZED.into_response() }
 }
 
-async fn status(State(app): State<App>) -> Response {
+/// What `GET /status` may ask for.
+#[derive(Default, Deserialize)]
+struct Hold {
+    past: Option<Phase>,
+    #[serde(default)]
+    hold: u64,
+}
+
+async fn status(State(app): State<App>, hold: Result<Query<Hold>, QueryRejection>) -> Response {
+    if let Ok(Query(Hold { past: Some(phase), hold })) = hold {
+        app.inspection.past(phase, Duration::from_secs(hold.min(MAX_HOLD_SECS))).await;
+    }
     Json(app.inspection.status()).into_response()
 }
 

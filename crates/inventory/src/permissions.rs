@@ -51,7 +51,7 @@ const NEEDS: &[Need] = &[
     own("delete", "secrets"),
     Need { subresource: "log", optional: Some("the last lines of a failed scan pod's log cannot be shown"), ..own("get", "pods") },
     Need { optional: Some("what happened to a scan pod cannot be shown"), ..own("list", "events") },
-    Need { optional: Some("images of private registries cannot be analysed with the pull secrets of their pods"), ..all("get", "secrets") },
+    Need { optional: Some("images of private registries can be analysed only where their namespace lets it read pull secrets"), ..all("get", "secrets") },
 ];
 
 impl Need {

@@ -5,7 +5,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200 `ok` once the server listens |
-//! | `GET /status` | 200 [`Status`] |
+//! | `GET /status` | 200 [`Status`]; with `?past=PHASE&hold=SECS` the answer is held back until a later phase, for so long (10 s) at most |
 //! | `GET /packages` | 200 zstd of the installed packages, an array of [`crate::report::Package`] as JSON; 409 before the phase `ready` |
 //! | `PUT /content/{sha256}` | body: content file as zstd; `sha256` is of the *uncompressed* bytes. 204; 400 when it does not match; 413 over the limit |
 //! | `POST /answers/{sha256}` | `sha256`: of OVAL definitions put before. 200 [`Answered`], what they say of the image; 404 no such content; 409 before the phase `ready`. The same again: the same answer |
@@ -51,8 +51,8 @@ pub mod env {
     pub const MEMORY_BYTES: &str = "TIDEWAITER_MEMORY_BYTES";
 }
 
-/// Where the inspector stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the inspector stands, in the order in which the phases come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Pulling,

@@ -2,13 +2,15 @@
 
 use crate::SmartState;
 use crate::lease::Scan;
+use crate::platform;
 use crate::pod::{self, Parts, SCAN_ID};
 use crate::pull_secrets;
 use crate::reason::Reason;
+use crate::request::say_waiting;
 use crate::surroundings::{ensure_namespace, ensure_priority_class};
-use crate::trouble::{Halt, ask};
+use crate::trouble::{Halt, ask, ask_saying};
 use inventory::Kind;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use std::collections::BTreeMap;
@@ -56,14 +58,16 @@ async fn make(ctx: &SmartState, (client, kind): (&Client, Kind), scan: &Scan, in
     let mut warnings = vec![];
     let with_priority = ensure_priority_class(client, until, &mut warnings).await?;
     let places = pull_secrets::places(&mut *ctx.pool.acquire().await?, scan).await?;
+    let platform = platform::of_workloads(&mut *ctx.pool.acquire().await?, scan).await?;
     let (logins, unread) = ask(until, || pull_secrets::read(client, &places, &scan.reference)).await?;
     warnings.extend(unread);
     let authorities = read_authorities(ctx).await?;
-    let parts = Parts { scan, kind, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority };
+    let parts = Parts { scan, kind, instance, token, logins: logins.len(), has_ca: authorities.is_some(), with_priority, platform: platform.as_deref() };
     let has_secret = ensure_secret(client, &parts, logins, authorities, until).await?;
     let manifest = pod::pod(&ctx.settings, &parts).map_err(|error| Reason::NotConfigured(format!("The settings make no valid pod: {error}")))?;
     let params = PostParams::default();
-    let made = ask(until, || async {
+    let say = |reason| say(ctx, scan, reason);
+    let made = ask_saying(until, say, || async {
         match pods.create(&params, &manifest).await {
             // An answer that got lost, or a server that was thought dead: the same pod either way.
             Err(kube::Error::Api(status)) if status.code == 409 => pods.get(&scan.pod_name).await,
@@ -76,6 +80,12 @@ async fn make(ctx: &SmartState, (client, kind): (&Client, Kind), scan: &Scan, in
         own_secret(client, scan, &launched.uid).await;
     }
     Ok(Launched { warnings, ..launched })
+}
+
+/// Says on the scan's task why the cluster does not take the pod yet.
+async fn say(ctx: &SmartState, scan: &Scan, reason: Reason) -> anyhow::Result<()> {
+    let Some(task) = scan.task else { return Ok(()) };
+    say_waiting(&mut *ctx.pool.acquire().await?, &ctx.clock, &[task], &reason).await
 }
 
 fn check_settings(ctx: &SmartState) -> Result<(), Halt> {
@@ -197,8 +207,15 @@ pub(crate) async fn remove(client: &Client, scan: &Scan, until: Instant) -> Resu
 }
 
 fn has_ended(pod: &Pod) -> bool {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one.state.as_ref().is_some_and(|state| state.terminated.is_some())))
+    let Some(status) = &pod.status else { return false };
+    let is_over = |code_of: &dyn Fn(i32) -> bool, all: &Option<Vec<ContainerStatus>>| {
+        all.as_ref().is_some_and(|all| {
+            let end = |one: &ContainerStatus| one.state.as_ref()?.terminated.as_ref().map(|end| end.exit_code);
+            !all.is_empty() && all.iter().all(|one| end(one).is_some_and(code_of))
+        })
+    };
+    // After the first one has failed, the other one never starts.
+    is_over(&|_| true, &status.container_statuses) || is_over(&|code| code != 0, &status.init_container_statuses)
 }
 
 /// Deletes that very object and no namesake.

@@ -5,6 +5,7 @@ use anyhow::Context;
 use chrono::Duration;
 use model::ids::{ImageId, ProviderId, ScanId, TaskId};
 use sqlx::PgConnection;
+use std::fmt;
 use tokio::sync::watch;
 
 /// A lease lapses this long after it was renewed last.
@@ -39,10 +40,23 @@ impl State {
             Self::Finished => "finished",
         }
     }
+
+    /// What is done in it, for a sentence about servers.
+    pub(crate) fn doing(self) -> &'static str {
+        match self {
+            Self::Waiting => "it waited",
+            Self::CreatingPod => "they made its pod",
+            Self::StartingPod => "its pod started",
+            Self::Pulling => "its image was pulled",
+            Self::Evaluating => "it was evaluated",
+            Self::Fetching => "they fetched its results",
+            Self::Cleaning | Self::Finished => "they removed its pod",
+        }
+    }
 }
 
 /// An open scan as whoever drives it sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Scan {
     pub id: ScanId,
     pub digest: String,
@@ -61,6 +75,20 @@ pub(crate) struct Scan {
     pub token: Option<Vec<u8>>,
     pub warnings: Vec<String>,
     pub state_deadline_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// How many drivers it has had in this state, this one included.
+    pub taken_in_state: i16,
+}
+
+// Logs must never show a token, not even a sealed one.
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("fence", &self.fence)
+            .field("pod", &self.pod_name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Takes the scan for `ctx.owner`, if it is past waiting, not finished, and nobody's lease on it is alive.
@@ -72,13 +100,13 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
     let taken = sqlx::query_as!(
         Scan,
         r#"UPDATE scans
-           SET lease_owner = $2, lease_until = $3, fence = fence + 1
+           SET lease_owner = $2, lease_until = $3, fence = fence + 1, taken_in_state = LEAST(taken_in_state, 1000) + 1
            WHERE id = $1
              AND state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $4)
            RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider!: ProviderId", task_id AS "task: TaskId",
                      reference, tried_references AS tried, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
-                     state_deadline_at"#,
+                     state_deadline_at, taken_in_state"#,
         scan.0,
         &*ctx.owner,
         now + Duration::seconds(LEASE_SECS),
@@ -90,13 +118,13 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
     Ok(taken)
 }
 
-/// Scans past waiting that nobody drives.
+/// Scans past waiting that nobody drives, each with how many drivers it has had in its state.
 ///
 /// # Errors
 /// The database.
-pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<Vec<ScanId>> {
-    let scans = sqlx::query_scalar!(
-        r#"SELECT id AS "id: ScanId"
+pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<Vec<(ScanId, i16)>> {
+    let scans = sqlx::query!(
+        r#"SELECT id AS "id: ScanId", taken_in_state
            FROM scans
            WHERE state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $1)
@@ -105,15 +133,32 @@ pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow:
     )
     .fetch_all(conn)
     .await?;
-    Ok(scans)
+    Ok(scans.into_iter().map(|scan| (scan.id, scan.taken_in_state)).collect())
 }
 
-/// Gives back all leases of this process, so that another server need not wait for them to lapse.
+/// Gives back all leases of this process, so that another server need not wait for them to lapse. It was not these scans that stopped it.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
-    sqlx::query!("UPDATE scans SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1 AND state <> 'finished'", &*ctx.owner).execute(conn).await?;
+    sqlx::query!(
+        "UPDATE scans
+         SET lease_owner = NULL, lease_until = NULL, taken_in_state = GREATEST(taken_in_state - 1, 0)
+         WHERE lease_owner = $1
+           AND state <> 'finished'",
+        &*ctx.owner
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A driver leaves the scan where it is, since the database did not answer: it was not the scan that stopped it.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn leave(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
+    sqlx::query!("UPDATE scans SET taken_in_state = GREATEST(taken_in_state - 1, 0) WHERE id = $1 AND fence = $2", scan.id.0, scan.fence).execute(conn).await?;
     Ok(())
 }
 

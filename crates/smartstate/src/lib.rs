@@ -14,6 +14,7 @@ mod launch;
 mod lease;
 mod packages;
 mod packed;
+mod platform;
 mod pod;
 mod proxy;
 mod pull_secrets;
@@ -42,6 +43,7 @@ use model::{Clock, Sealer};
 use sqlx::PgPool;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
 
 /// What analyses need; clones share everything.
 #[derive(Clone)]
@@ -59,6 +61,10 @@ pub struct SmartState {
     pub(crate) server_name: Arc<str>,
     /// Who holds leases: the server's name and this process's own random word.
     pub(crate) owner: Arc<str>,
+    /// Room for what scan pods send, in MiB: answers are read when there is room for them.
+    pub(crate) room: Arc<Semaphore>,
+    /// Held by the one scan that is driven although it may be what stops servers.
+    pub(crate) alone: Arc<Semaphore>,
     /// The scans that this process drives now.
     pub(crate) running: Arc<Mutex<HashSet<ScanId>>>,
     /// Ends what this process drives, at shutdown.
@@ -81,6 +87,8 @@ impl SmartState {
             server,
             owner: format!("{server_name}/{word:08x}").into(),
             server_name: server_name.into(),
+            room: Arc::new(Semaphore::new(scan::ROOM_MIB)),
+            alone: Arc::new(Semaphore::new(1)),
             running: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),
             wake: Arc::default(),

@@ -5,7 +5,9 @@ use model::ids::ScanId;
 use scap::report::{OperatingSystem, Package};
 use sqlx::PgConnection;
 
-const LIMITS: Limits = Limits { document_bytes: 64 << 20, text_bytes: 8 << 10, depth: 4, items: 200_000, held_bytes: 96 << 20 };
+/// For the list, in memory: some twenty thousand packages.
+pub(crate) const HELD_MIB: usize = 16;
+const LIMITS: Limits = Limits { document_bytes: 64 << 20, text_bytes: 8 << 10, depth: 4, items: 200_000, held_bytes: HELD_MIB << 20 };
 
 /// Reads `packed`, zstd of a JSON array.
 ///

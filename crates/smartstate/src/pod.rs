@@ -4,18 +4,24 @@ use crate::Settings;
 use crate::lease::Scan;
 use inventory::Kind;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use model::ids::ScanId;
 use scap::protocol::{PORT, env};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Says whose pods they are: only those with our own instance are ever deleted.
 pub(crate) const INSTANCE_LABEL: &str = "tidewaiter.io/instance";
 /// The scan's number, as label (to find) and annotation (to adopt).
 pub(crate) const SCAN_ID: &str = "tidewaiter.io/scan-id";
+/// The container that inspects. It never sees a registry login.
 pub(crate) const CONTAINER: &str = "inspector";
+/// The container that pulls and unpacks, before the other one is there.
+pub(crate) const PULL_CONTAINER: &str = "pull";
+pub(crate) const NETWORK_POLICY: &str = "tidewaiter-scans";
 pub(crate) const PRIORITY_CLASS: &str = "tidewaiter-scan";
 /// The user of the inspector's image, where the cluster does not choose one.
 const USER: i64 = 12345;
@@ -34,6 +40,15 @@ pub(crate) struct Parts<'a> {
     pub logins: usize,
     pub has_ca: bool,
     pub with_priority: bool,
+    /// The variant of the image that its workloads run, e.g. `linux/arm64`; `None`: the scan pod's node decides.
+    pub platform: Option<&'a str>,
+}
+
+// Logs must never show a token.
+impl fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("scan", &self.scan.id).field("kind", &self.kind).field("logins", &self.logins).finish_non_exhaustive()
+    }
 }
 
 /// `tidewaiter-scan-7-1a2b3c4d`; the second pod of a scan ends in `-2`. Always the same for the same scan, so that a resumed one finds its pod.
@@ -58,7 +73,8 @@ fn metadata(name: &str, namespace: &str, scan: ScanId, instance: &str) -> Value 
     })
 }
 
-/// The pod of a scan. It satisfies Pod Security *restricted*, holds no service account token and no host path, and never preempts.
+/// The pod of a scan. It satisfies Pod Security *restricted*, holds no service account token and no host path, and never preempts. Registry logins are in
+/// its init container alone, which has ended before OpenSCAP parses anything; both need the same of their node, one after the other.
 ///
 /// Source: Kubernetes, Pod Security Standards; the inspector's environment: `scap::protocol::env`.
 pub(crate) fn pod(settings: &Settings, parts: &Parts) -> serde_json::Result<Pod> {
@@ -73,7 +89,8 @@ pub(crate) fn pod(settings: &Settings, parts: &Parts) -> serde_json::Result<Pod>
         "enableServiceLinks": false,
         "nodeSelector": { "kubernetes.io/os": "linux" },
         "securityContext": security(parts.kind),
-        "containers": [container(settings, parts)],
+        "initContainers": [container(settings, parts, Role::Pull)],
+        "containers": [container(settings, parts, Role::Inspect)],
         "volumes": volumes(settings, parts),
     });
     if parts.with_priority {
@@ -96,16 +113,28 @@ fn security(kind: Kind) -> Value {
     context
 }
 
-fn container(settings: &Settings, parts: &Parts) -> Value {
+/// Which container of the pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Pull,
+    Inspect,
+}
+
+fn container(settings: &Settings, parts: &Parts, role: Role) -> Value {
     let mut mounts = vec![json!({ "name": "work", "mountPath": "/work" }), json!({ "name": "tmp", "mountPath": "/tmp" })];
-    if has_secret(parts) {
+    if role == Role::Pull && has_secret(parts) {
         mounts.push(json!({ "name": "auth", "mountPath": "/auth", "readOnly": true }));
     }
+    let (name, command) = match role {
+        Role::Pull => (PULL_CONTAINER, "pull-image"),
+        Role::Inspect => (CONTAINER, "inspect"),
+    };
     json!({
-        "name": CONTAINER,
+        "name": name,
         "image": settings.inspector_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": environment(settings, parts),
+        "args": [command],
+        "env": environment(settings, parts, role),
         "ports": [{ "containerPort": PORT, "protocol": "TCP" }],
         "resources": {
             "requests": { "cpu": settings.cpu_request, "memory": settings.memory_request, "ephemeral-storage": "1Gi" },
@@ -124,21 +153,19 @@ fn container(settings: &Settings, parts: &Parts) -> Value {
     })
 }
 
-fn environment(settings: &Settings, parts: &Parts) -> Vec<Value> {
+fn environment(settings: &Settings, parts: &Parts, role: Role) -> Vec<Value> {
     let mut variables = vec![
         (env::SCAN_ID, parts.scan.id.to_string()),
         (env::TOKEN_SHA256, hex::encode(Sha256::digest(parts.token))),
         (env::IMAGE, parts.scan.reference.clone()),
         (env::DEADLINE_SECS, settings.pod_deadline_secs.to_string()),
         (env::WORK, "/work".into()),
-        (env::AUTH, "/auth".into()),
-        (env::PLAIN_HTTP, settings.plain_http_registries.join(",")),
     ];
-    if parts.has_ca {
-        variables.push((env::REGISTRY_CA, CA_PATH.into()));
-    }
-    if let Some(bytes) = bytes(&settings.storage_limit) {
-        variables.push((env::MAX_UNPACKED_BYTES, room(bytes).to_string()));
+    if role == Role::Pull {
+        variables.extend([(env::AUTH, "/auth".into()), (env::PLAIN_HTTP, settings.plain_http_registries.join(","))]);
+        variables.extend(parts.platform.map(|platform| (env::PLATFORM, platform.into())));
+        variables.extend(parts.has_ca.then(|| (env::REGISTRY_CA, CA_PATH.into())));
+        variables.extend(bytes(&settings.storage_limit).map(|bytes| (env::MAX_UNPACKED_BYTES, room(bytes).to_string())));
     }
     if let Some(bytes) = bytes(&settings.memory_limit) {
         variables.push((env::MEMORY_BYTES, bytes.to_string()));
@@ -216,6 +243,36 @@ pub(crate) fn namespace(name: &str) -> serde_json::Result<Namespace> {
                 "pod-security.kubernetes.io/audit": "restricted",
                 "pod-security.kubernetes.io/warn": "restricted",
             },
+        },
+    }))
+}
+
+/// What may reach scan pods of the namespace, and what they may reach: in, the inspector's port, since no policy can name the API server and the inspector
+/// asks for the scan's token; out, names and registries anywhere but at link-local addresses, where clouds keep their nodes' credentials.
+/// `config/kubernetes-provider.yaml` has the same one.
+///
+/// Source: Kubernetes, Network Policies.
+pub(crate) fn network_policy(namespace: &str) -> serde_json::Result<NetworkPolicy> {
+    let dns: Vec<Value> = [53, 5353].into_iter().flat_map(|port| ["UDP", "TCP"].map(|protocol| json!({ "protocol": protocol, "port": port }))).collect();
+    serde_json::from_value(json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": { "name": NETWORK_POLICY, "namespace": namespace, "labels": { "app.kubernetes.io/managed-by": "tidewaiter" } },
+        "spec": {
+            "podSelector": { "matchLabels": { "app.kubernetes.io/name": "tidewaiter-scan" } },
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{ "ports": [{ "protocol": "TCP", "port": PORT }] }],
+            "egress": [
+                { "ports": dns },
+                {
+                    "to": [
+                        { "namespaceSelector": {} },
+                        { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } },
+                        { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"] } },
+                    ],
+                    "ports": [{ "protocol": "TCP" }],
+                },
+            ],
         },
     }))
 }

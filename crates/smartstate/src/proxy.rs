@@ -1,21 +1,31 @@
 //! The inspector's requests, through the API server's pod proxy.
 
+use crate::bounded::{self, Limits};
+use crate::words;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use scap::protocol::{Answered, Evaluate, PORT, Status, TOKEN_HEADER};
+use scap::protocol::{Answered, Evaluate, PORT, Phase, Status, TOKEN_HEADER};
 use scap::report::Layer;
+use serde::Deserialize;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// The API server notes each request: there are few, and an answer comes when something has happened.
+const HOLD_SECS: u64 = 3;
 const TRANSFER_WITHIN: Duration = Duration::from_secs(120);
-const SMALL_BYTES: usize = 1 << 20;
+const SMALL_BYTES: usize = 64 << 10;
+/// A status holds a sentence, an operating system and the paths of a package database.
+const STATUS: Limits = Limits { document_bytes: 64 << 10, text_bytes: 16 << 10, depth: 16, items: 1000, held_bytes: 256 << 10 };
+/// What is shown of an answer that is no success, in characters.
+const SHOWN: usize = 300;
 /// Of the packages, as sent (zstd).
-const PACKAGES_BYTES: usize = 16 << 20;
-/// Most bytes of a report or result, as sent (zstd).
-pub(crate) const PACKED_BYTES: usize = 64 << 20;
+const PACKAGES_BYTES: usize = 8 << 20;
+/// Of what was asked of definitions.
+const ANSWERS_BYTES: usize = 1 << 20;
+const ANSWERS: Limits = Limits { document_bytes: 1 << 20, text_bytes: 64 << 10, depth: 16, items: 100_000, held_bytes: 8 << 20 };
 
 /// Why a request brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +35,7 @@ pub(crate) enum ProxyError {
     Away(String),
     /// The inspector (or the API server) said no.
     #[error("{status}: {text}")]
-    Refused { status: StatusCode, text: String },
+    Refused { status: StatusCode, text: String, of_api_server: bool },
     /// The answer is beyond its limit.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
@@ -46,9 +56,12 @@ impl Proxy {
         Self { client, base, token: String::from_utf8_lossy(token).into_owned() }
     }
 
-    pub(crate) async fn status(&self) -> Result<Status, ProxyError> {
-        let body = self.ask(Method::GET, "/status", Bytes::new(), SMALL_BYTES, ANSWER_WITHIN).await?;
-        serde_json::from_slice(&body).map_err(|error| ProxyError::Nonsense(error.to_string()))
+    /// The inspector holds its answer back until it is past the phase, for some seconds at most.
+    pub(crate) async fn status(&self, past: Phase) -> Result<Status, ProxyError> {
+        let phase = serde_json::to_value(past).map_err(|error| ProxyError::Nonsense(error.to_string()))?;
+        let path = format!("/status?past={}&hold={HOLD_SECS}", phase.as_str().unwrap_or_default());
+        let body = self.ask(Method::GET, &path, Bytes::new(), SMALL_BYTES, ANSWER_WITHIN).await?;
+        bounded::from_json(&body, STATUS).map_err(|error| ProxyError::Nonsense(error.to_string()))
     }
 
     /// `packed`: the content as zstd; `sha256`: of the content itself, hex.
@@ -63,8 +76,8 @@ impl Proxy {
 
     /// What the content `sha256`, put before, says of the image. `None`: the inspector evaluates already.
     pub(crate) async fn answers(&self, sha256: &str) -> Result<Option<Answered>, ProxyError> {
-        match self.ask(Method::POST, &format!("/answers/{sha256}"), Bytes::new(), SMALL_BYTES, TRANSFER_WITHIN).await {
-            Ok(body) => serde_json::from_slice(&body).map(Some).map_err(|error| ProxyError::Nonsense(error.to_string())),
+        match self.ask(Method::POST, &format!("/answers/{sha256}"), Bytes::new(), ANSWERS_BYTES, TRANSFER_WITHIN).await {
+            Ok(body) => bounded::from_json(&body, ANSWERS).map(Some).map_err(|error| ProxyError::Nonsense(error.to_string())),
             Err(ProxyError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -75,14 +88,14 @@ impl Proxy {
         self.ask(Method::POST, "/evaluate", body.into(), SMALL_BYTES, ANSWER_WITHIN).await.map(drop)
     }
 
-    /// The report as sent: zstd.
-    pub(crate) async fn report(&self) -> Result<Bytes, ProxyError> {
-        self.ask(Method::GET, "/report", Bytes::new(), PACKED_BYTES, TRANSFER_WITHIN).await
+    /// The report as sent: zstd, at most `limit` bytes of it.
+    pub(crate) async fn report(&self, limit: usize) -> Result<Bytes, ProxyError> {
+        self.ask(Method::GET, "/report", Bytes::new(), limit, TRANSFER_WITHIN).await
     }
 
-    /// `kind`: `arf` or `html`; zstd. `None`: there is none.
-    pub(crate) async fn artifact(&self, kind: &str, layer: Layer) -> Result<Option<Bytes>, ProxyError> {
-        match self.ask(Method::GET, &format!("/{kind}/{}", layer.as_str()), Bytes::new(), PACKED_BYTES, TRANSFER_WITHIN).await {
+    /// `kind`: `arf` or `html`; zstd, at most `limit` bytes. `None`: there is none.
+    pub(crate) async fn artifact(&self, kind: &str, layer: Layer, limit: usize) -> Result<Option<Bytes>, ProxyError> {
+        match self.ask(Method::GET, &format!("/{kind}/{}", layer.as_str()), Bytes::new(), limit, TRANSFER_WITHIN).await {
             Ok(body) => Ok(Some(body)),
             Err(ProxyError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -110,13 +123,16 @@ impl Proxy {
         if head.status.is_success() {
             return Ok(body);
         }
-        Err(unsuccessful(head.status, String::from_utf8_lossy(&body).chars().take(500).collect()))
+        Err(unsuccessful(head.status, &body))
     }
 }
 
-/// What an answer means that is no success: the API server's own noes are objects of the kind Status, the inspector's are plain texts.
-fn unsuccessful(status: StatusCode, text: String) -> ProxyError {
-    let of_api_server = text.contains(r#""kind":"Status""#);
+/// What an answer means that is no success: the API server's own noes are objects of the kind Status, of which the sentence is kept; the inspector's are plain
+/// texts.
+fn unsuccessful(status: StatusCode, body: &[u8]) -> ProxyError {
+    let said = bounded::from_json::<Said>(body, STATUS).ok().filter(|said| said.kind == "Status");
+    let of_api_server = said.is_some();
+    let text = words::clean(&said.map_or_else(|| String::from_utf8_lossy(body).into_owned(), |said| said.message), SHOWN);
     let passing = match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
@@ -124,7 +140,16 @@ fn unsuccessful(status: StatusCode, text: String) -> ProxyError {
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_FOUND => of_api_server,
         _ => false,
     };
-    if passing { ProxyError::Away(format!("{status}: {text}")) } else { ProxyError::Refused { status, text } }
+    if passing { ProxyError::Away(format!("{status}: {text}")) } else { ProxyError::Refused { status, text, of_api_server } }
+}
+
+/// An object of the kind Status.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    message: String,
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ProxyError> {
@@ -145,7 +170,7 @@ mod tests {
     use super::*;
 
     fn is_away(code: u16, text: &str) -> bool {
-        matches!(unsuccessful(StatusCode::from_u16(code).unwrap(), text.into()), ProxyError::Away(_))
+        matches!(unsuccessful(StatusCode::from_u16(code).unwrap(), text.as_bytes()), ProxyError::Away(_))
     }
 
     #[test]
@@ -160,5 +185,13 @@ mod tests {
             assert!(!is_away(code, text), "{code}");
         }
         assert!(!is_away(403, &status(403)));
+    }
+
+    #[test]
+    fn an_answer_is_shown_as_one_short_sentence() {
+        let shown = |body: &str| unsuccessful(StatusCode::FORBIDDEN, body.as_bytes()).to_string();
+        assert_eq!(shown(r#"{"kind":"Status","message":"pods is forbidden","metadata":{},"code":403}"#), "403 Forbidden: pods is forbidden");
+        assert_eq!(shown("a\0b\nc"), "403 Forbidden: a b c");
+        assert!(shown(&"x".repeat(60_000)).len() < 400);
     }
 }

@@ -7,7 +7,7 @@ use inventory::reference::Reference;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use scap::keyring;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
@@ -58,13 +58,26 @@ pub(crate) async fn read(client: &Client, places: &[(String, String)], image: &s
                 logins.extend(login.filter(|login| !logins.contains(login)));
                 warnings.extend(problems.into_iter().map(|problem| format!("The pull secret {namespace}/{name} {problem}.")));
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                warnings.push(format!("The pull secret {namespace}/{name} could not be read ({}); the image is pulled without it.", status.message));
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                warnings.push(format!("The pull secret {name} could not be read, and the image is pulled without it: {NO_RIGHT}{namespace}."));
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                warnings.push(format!("There is no pull secret {namespace}/{name}; the image is pulled without it."));
             }
             Err(error) => return Err(error),
         }
     }
     Ok((logins, warnings))
+}
+
+/// How the part of a warning begins that names a namespace.
+const NO_RIGHT: &str = "Tidewaiter may not read pull secrets in the namespace ";
+
+/// The namespaces in which, by the warnings of [`read`], Tidewaiter may not read pull secrets; `None`: there is none.
+pub(crate) fn forbidden_in(warnings: &[String]) -> Option<String> {
+    let namespaces: std::collections::BTreeSet<_> =
+        warnings.iter().filter_map(|warning| warning.split_once(NO_RIGHT)).map(|(_, name)| name.trim_end_matches('.')).collect();
+    (!namespaces.is_empty()).then(|| namespaces.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// A docker config of those logins of a secret that are for the place of `image`, `None` when none is; and what of it cannot be read.
@@ -104,6 +117,7 @@ fn shown(key: &str) -> String {
 mod tests {
     use super::*;
     use crate::lease::tests::taken;
+    use serde_json::Value;
     use sqlx::PgPool;
 
     fn secret(file: &str, text: &str) -> Secret {
@@ -161,6 +175,13 @@ mod tests {
         assert_eq!((keys, problems.len()), (vec!["quay.io/a".to_owned()], 1));
         let elsewhere = fitted(".dockerconfigjson", r#"{"auths":{"other.io":{"auth":"!"}}}"#, "quay.io/a");
         assert_eq!(elsewhere, (vec![], vec![]), "entries for other places do not matter");
+    }
+
+    #[test]
+    fn a_namespace_that_keeps_its_secrets_is_named() {
+        let warning = |namespace: &str| format!("The pull secret a could not be read, and the image is pulled without it: {NO_RIGHT}{namespace}.");
+        assert_eq!(forbidden_in(&["The first scan pod got lost.".into()]), None);
+        assert_eq!(forbidden_in(&[warning("shop"), warning("bank"), warning("shop")]).as_deref(), Some("bank, shop"));
     }
 
     #[sqlx::test(migrator = "model::MIGRATOR")]

@@ -7,6 +7,11 @@ use scap::protocol::{Failure, FailureCode};
 pub enum Reason {
     // The inspector's own (see `scap::protocol::FailureCode`).
     Inspector(Failure),
+    /// The registry wants a login, and there are pull secrets that Tidewaiter may not read.
+    PullSecretsForbidden {
+        namespaces: String,
+        detail: String,
+    },
     // Waiting.
     /// Which: `the role SmartProxy`.
     NoServerRole(String),
@@ -19,6 +24,11 @@ pub enum Reason {
     // The cluster.
     NotConfigured(String),
     ClusterUnreachable(String),
+    /// It answers, but with an error of its own.
+    ClusterError {
+        code: u16,
+        detail: String,
+    },
     ClusterLogin(String),
     Forbidden(String),
     Namespace {
@@ -42,6 +52,12 @@ pub enum Reason {
     PodDeadline {
         secs: i64,
     },
+    // The server.
+    /// So many servers stopped without a word while they were at this scan and at that step of it.
+    ServersStopped {
+        servers: i16,
+        doing: &'static str,
+    },
     // The end.
     WrongReport(String),
     ProviderGone,
@@ -60,11 +76,13 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Inspector(failure) => inspector_code(failure.code),
+            Self::PullSecretsForbidden { .. } => inspector_code(FailureCode::AccessDenied),
             Self::NoServerRole(_) => "no_server_role",
             Self::LimitReached { .. } => "limit_reached",
             Self::Unschedulable(_) => "unschedulable",
             Self::NotConfigured(_) => "not_configured",
             Self::ClusterUnreachable(_) => "cluster_unreachable",
+            Self::ClusterError { .. } => "cluster_error",
             Self::ClusterLogin(_) => "cluster_login",
             Self::Forbidden(_) => "forbidden",
             Self::Namespace { .. } => "namespace_missing",
@@ -77,6 +95,7 @@ impl Reason {
             Self::PodLost(_) => "pod_lost",
             Self::PodFailed(_) => "pod_failed",
             Self::Timeout { .. } | Self::PodDeadline { .. } => "timeout",
+            Self::ServersStopped { .. } => "servers_stopped",
             Self::WrongReport(_) => "wrong_report",
             Self::ProviderGone => "provider_gone",
             Self::AnalysedElsewhere => "analysed_elsewhere",
@@ -93,11 +112,13 @@ impl Reason {
     pub fn message(&self) -> String {
         match self {
             Self::Inspector(failure) => failure.message.clone(),
+            Self::PullSecretsForbidden { namespaces, detail } => format!("{detail} Tidewaiter may not read pull secrets in the namespace {namespaces}."),
             Self::NoServerRole(which) => format!("Waiting: no server has {which}"),
             Self::LimitReached { running, limit, provider } => format!("Waiting: {running} scans already run on {provider} (limit {limit})"),
             Self::Unschedulable(detail) => format!("The cluster has no room for the scan pod: {detail}"),
             Self::NotConfigured(detail) => detail.clone(),
             Self::ClusterUnreachable(detail) => format!("The cluster does not answer: {detail}"),
+            Self::ClusterError { code, detail } => format!("The cluster's API server answers with an error ({code}): {detail}"),
             Self::ClusterLogin(detail) => format!("The cluster refuses Tidewaiter's login: {detail}"),
             Self::Forbidden(detail) => format!("Tidewaiter lacks a right on the cluster: {detail}"),
             Self::Namespace { namespace, detail } => format!("The namespace {namespace} is missing and could not be made: {detail}"),
@@ -111,6 +132,7 @@ impl Reason {
             Self::PodFailed(detail) => format!("The scan pod ended before its report was fetched{}", after_colon(detail)),
             Self::Timeout { doing, secs, detail } => format!("{doing} took longer than {secs} seconds{}", after_colon(detail)),
             Self::PodDeadline { secs } => format!("The scan pod ran for longer than {secs} seconds"),
+            Self::ServersStopped { servers, doing } => format!("{servers} servers in a row stopped without a word while {doing}; it is not tried again"),
             Self::WrongReport(detail) => format!("The report cannot be used: {detail}"),
             Self::ProviderGone => "The provider was removed".into(),
             Self::AnalysedElsewhere => "Another provider's analysis of the same image is under way, and counts here too".into(),
@@ -127,6 +149,9 @@ impl Reason {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Inspector(failure) => inspector_advice(failure.code),
+            Self::PullSecretsForbidden { .. } => {
+                "Bind the ClusterRole tidewaiter-pull-secrets to Tidewaiter's account in that namespace, as config/kubernetes-provider.yaml shows, then retry."
+            }
             Self::NoServerRole(_) => "Switch the roles SmartState Analysis and SmartProxy on for one running server: /configuration/server.",
             Self::LimitReached { .. } => "It starts by itself. The limit is smartstate.concurrent_per_provider in the settings.",
             Self::Unschedulable(_) => {
@@ -134,10 +159,17 @@ impl Reason {
             }
             Self::NotConfigured(_) => "Complete the section [smartstate] of the settings and start the server again.",
             Self::ClusterUnreachable(_) => "Check that the API server runs and that this server can reach it, then retry.",
+            Self::ClusterError { .. } => "Look after the cluster's control plane: its API server or etcd is overloaded or broken. Then retry.",
             Self::ClusterLogin(_) => "Renew the provider's credentials, then retry.",
             Self::Forbidden(_) => "Give Tidewaiter's account the rights of config/kubernetes-provider.yaml, then retry.",
             Self::Namespace { .. } => "Make it by hand (kubectl create namespace …) or let Tidewaiter's account create namespaces, then retry.",
             Self::QuotaExceeded(_) => "Raise the quota of Tidewaiter's namespace, or lower the requests of the scan pod in the settings.",
+            Self::PodRejected(detail) if detail.contains("openshift.io/sa.scc") => {
+                "OpenShift's controllers have given Tidewaiter's namespace no range of users and groups (annotations openshift.io/sa.scc.*): look after them, or make the namespace with oc new-project; then retry."
+            }
+            Self::PodRejected(detail) if detail.contains("serviceaccount") && detail.contains("not found") => {
+                "The cluster's controllers make no service account default in Tidewaiter's namespace: look after the kube-controller-manager, then retry."
+            }
             Self::PodRejected(detail) if detail.contains("security context constraint") => {
                 "Give the provider the type OpenShift: its scan pods then need no more than the constraints restricted-v2, which every account may use."
             }
@@ -158,6 +190,9 @@ impl Reason {
             Self::PodFailed(_) => "Read the pod's last log lines and events on the task's page, then retry.",
             Self::Timeout { .. } => "Retry. When it happens again, read the pod's events and log on the task's page.",
             Self::PodDeadline { .. } => "Retry. When it happens again, raise smartstate.pod_deadline_secs in the settings.",
+            Self::ServersStopped { .. } => {
+                "Look into the servers' logs and memory limits of that time. When it happens with one image or provider alone, its scan pod sends what it should not."
+            }
             Self::WrongReport(_) => "Check that smartstate.inspector_image belongs to this version of Tidewaiter.",
             Self::ProviderGone | Self::AnalysedElsewhere | Self::Cancelled => "",
             Self::ScanGone => "Its provider was removed, or its database restored from a backup. Ask for the analysis again.",

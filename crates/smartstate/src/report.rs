@@ -1,40 +1,48 @@
 //! Judging what came back from a pod: is it ours, is it sane, what does it say? Nothing in it is trusted: the image it describes may be hostile.
 
+use crate::bounded::{self, Limits, Unread};
 use crate::content::NOT_LOADED;
 use crate::lease::Scan;
 use crate::reason::Reason;
+use crate::words;
 use anyhow::{Context, ensure};
 use scap::report::{InspectionReport, Layer, LayerReport, LayerState, OUT_OF_MEMORY, Outcome, PackageDatabase, REPORT_VERSION, RuleResult, Severity};
 use scap::tally::Tally;
 use std::io::Read;
 
-const UNPACKED_BYTES: u64 = 256 << 20;
-const RULES_AT_MOST: usize = 200_000;
-const PACKAGES_AT_MOST: usize = 200_000;
+const UNPACKED_BYTES: u64 = 64 << 20;
+/// No text of a rule, package or image is as long.
+const TEXT_BYTES: usize = 4 << 20;
+const DEPTH: usize = 32;
+/// Of rules, of packages and of everything else that comes in lists.
+const ITEMS: usize = 200_000;
 const LIST_AT_MOST: usize = 500;
 const WORD: usize = 512;
 const LINE: usize = 2_000;
 const TEXT: usize = 32_000;
 
-/// Reads the report of `scan` from `packed` (zstd of JSON), cleaned of what the database cannot hold and cut to sane lengths.
+/// Reads the report of `scan` from `packed` (zstd of JSON), cleaned of what the database cannot hold and cut to sane lengths. It takes no more than
+/// `held_bytes` of memory, whatever is in `packed`.
 ///
 /// # Errors
-/// Not a report of this version, of another scan or image, or beyond a limit.
-pub(crate) fn read(packed: &[u8], scan: &Scan) -> anyhow::Result<InspectionReport> {
-    let decoder = zstd::stream::read::Decoder::new(packed).context("it is not compressed with zstd")?;
-    let mut json = Vec::new();
-    decoder.take(UNPACKED_BYTES + 1).read_to_end(&mut json).context("it is damaged")?;
-    ensure!(json.len() as u64 <= UNPACKED_BYTES, "it is larger than {UNPACKED_BYTES} bytes");
-    let mut report: InspectionReport = serde_json::from_slice(&json).context("it is not a report")?;
-    drop(json);
-    ensure!(report.version <= REPORT_VERSION, "its version {} is newer than this server's {REPORT_VERSION}", report.version);
-    ensure!(report.scan_id == scan.id.to_string(), "it belongs to scan {} and not to {}", short(&report.scan_id), scan.id);
-    ensure!(report.digest == scan.digest, "it describes {} and not {}", short(&report.digest), scan.digest);
-    ensure!(report.packages.len() <= PACKAGES_AT_MOST, "it lists more than {PACKAGES_AT_MOST} packages");
+/// `TooMuch`: beyond a limit. `Malformed`: not a report of this version, or of another scan or image.
+pub(crate) fn read(packed: &[u8], scan: &Scan, held_bytes: usize) -> Result<InspectionReport, Unread> {
+    let limits = Limits { document_bytes: UNPACKED_BYTES, text_bytes: TEXT_BYTES, depth: DEPTH, items: ITEMS, held_bytes };
+    let mut report: InspectionReport = bounded::from_zstd(packed, limits)?;
+    belongs(&report, scan).map_err(|error| Unread::Malformed(error.to_string()))?;
     let rules: usize = report.layers.iter().map(|layer| layer.rules.len()).sum();
-    ensure!(rules <= RULES_AT_MOST, "it holds more than {RULES_AT_MOST} rules");
+    if rules > ITEMS {
+        return Err(Unread::TooMuch(format!("it holds more than {ITEMS} rules")));
+    }
     clean(&mut report);
     Ok(report)
+}
+
+fn belongs(report: &InspectionReport, scan: &Scan) -> anyhow::Result<()> {
+    ensure!(report.version <= REPORT_VERSION, "its version {} is newer than this server's {REPORT_VERSION}", report.version);
+    ensure!(report.scan_id == scan.id.to_string(), "it belongs to scan {} and not to {}", words::clean(&report.scan_id, 80), scan.id);
+    ensure!(report.digest == scan.digest, "it describes {} and not {}", words::clean(&report.digest, 80), scan.digest);
+    Ok(())
 }
 
 /// The size of what is in `packed` (zstd), when that is whole and within `limit`.
@@ -42,14 +50,10 @@ pub(crate) fn read(packed: &[u8], scan: &Scan) -> anyhow::Result<InspectionRepor
 /// # Errors
 /// Damaged, or larger.
 pub(crate) fn unpacked_size(packed: &[u8], limit: u64) -> anyhow::Result<u64> {
-    let decoder = zstd::stream::read::Decoder::new(packed)?;
+    let decoder = bounded::decoder(packed)?;
     let size = std::io::copy(&mut decoder.take(limit + 1), &mut std::io::sink()).context("it is damaged")?;
     ensure!(size <= limit, "it is larger than {limit} bytes");
     Ok(size)
-}
-
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 /// Removes NUL, which Postgres' texts cannot hold, and cuts to `most` bytes at a character's border.

@@ -9,12 +9,15 @@ use chrono::{DateTime, Utc};
 use inventory::findings;
 use scap::report::{Definitions, InspectionReport, Layer, LayerReport, Outcome, RuleResult};
 use scap::tally::Tally;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
 /// Rows per statement: keeps one statement's parameters within some megabytes.
 const ROWS: usize = 2_000;
+/// Texts per statement: they are held once more while it is written.
+const BYTES: usize = 4 << 20;
 
 /// A result of oscap or its HTML, as it is kept.
 #[derive(Debug, Clone)]
@@ -28,10 +31,16 @@ pub(crate) struct Artifact {
 }
 
 /// What was seen of the pod before it goes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Evidence {
     pub log: String,
     pub events: Value,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self { log: String::new(), events: json!([]) }
+    }
 }
 
 /// Stores everything that a scan found and moves it to `cleaning`. Gives whether it did: `false` when another server took the scan meanwhile.
@@ -43,7 +52,6 @@ pub(crate) async fn save(
     ctx: &SmartState,
     scan: &Scan,
     report: &InspectionReport,
-    artifacts: &[Artifact],
     verdict: &Verdict,
     evidence: &Evidence,
 ) -> anyhow::Result<bool> {
@@ -57,9 +65,6 @@ pub(crate) async fn save(
     }
     save_rules(&mut tx, scan, report).await.context("saving rule results")?;
     save_packages(&mut tx, scan, report).await.context("saving packages")?;
-    for artifact in artifacts {
-        save_artifact(&mut tx, scan, artifact).await?;
-    }
     findings::lock(&mut tx).await?;
     save_inspection(&mut tx, scan, report, verdict, ctx.clock.now()).await.context("saving the inspection")?;
     let images = findings::images_of_digest(&mut tx, &scan.digest).await?;
@@ -86,7 +91,7 @@ async fn close(
     let closed = sqlx::query!(
         "UPDATE scans
          SET state = 'cleaning', outcome = $3, reason_code = $4, message = $5, advice = $6, os_name = $7, warnings = $8, timings = timings || $9,
-             pod_log = $10, pod_events = $11, state_deadline_at = $12
+             pod_log = $10, pod_events = $11, state_deadline_at = $12, taken_in_state = 1
          WHERE id = $1
            AND fence = $2
            AND state = 'fetching'",
@@ -112,7 +117,6 @@ async fn close(
 async fn forget(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
     sqlx::query!("DELETE FROM rule_results WHERE scan_id = $1", scan.id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM packages WHERE scan_id = $1", scan.id.0).execute(&mut *conn).await?;
-    sqlx::query!("DELETE FROM scan_artifacts WHERE scan_id = $1", scan.id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM scan_layers WHERE scan_id = $1", scan.id.0).execute(conn).await?;
     Ok(())
 }
@@ -148,11 +152,22 @@ async fn save_layer(conn: &mut PgConnection, scan: &Scan, layer: &LayerReport) -
     Ok(())
 }
 
-async fn save_artifact(conn: &mut PgConnection, scan: &Scan, artifact: &Artifact) -> anyhow::Result<()> {
-    sqlx::query!(
+/// Stores one artifact of a scan whose results are being fetched, so that no two need to be held at a time. Gives whether it did: `false` when another server
+/// took the scan meanwhile. They are shown once the scan has an inspection; [`forget_artifacts`] removes those of one that gets none.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn save_artifact(conn: &mut PgConnection, scan: &Scan, artifact: &Artifact) -> anyhow::Result<bool> {
+    let saved = sqlx::query!(
         "INSERT INTO scan_artifacts (scan_id, layer, kind, body, size_bytes)
-         VALUES ($1, $2, $3, $4, $5)",
+         SELECT id, $3, $4, $5, $6
+         FROM scans
+         WHERE id = $1
+           AND fence = $2
+           AND state = 'fetching'
+         ON CONFLICT (scan_id, layer, kind) DO UPDATE SET body = EXCLUDED.body, size_bytes = EXCLUDED.size_bytes",
         scan.id.0,
+        scan.fence,
         artifact.layer.as_str(),
         artifact.kind,
         &artifact.packed[..],
@@ -160,6 +175,15 @@ async fn save_artifact(conn: &mut PgConnection, scan: &Scan, artifact: &Artifact
     )
     .execute(conn)
     .await?;
+    Ok(saved.rows_affected() == 1)
+}
+
+/// Removes the artifacts of a scan that ends without a result.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn forget_artifacts(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
+    sqlx::query!("DELETE FROM scan_artifacts WHERE scan_id = $1", scan.id.0).execute(conn).await?;
     Ok(())
 }
 
@@ -183,25 +207,44 @@ fn worst_first(report: &InspectionReport) -> Vec<(Layer, &RuleResult)> {
     rules
 }
 
+/// A rule's names as JSON, its fields in the order of the alphabet: fingerprints are made of it.
+fn identifiers(rule: &RuleResult) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        href: &'a str,
+        system: &'a str,
+        text: &'a str,
+    }
+    serde_json::to_string(&rule.identifiers.iter().map(|one| Named { href: &one.href, system: &one.system, text: &one.text }).collect::<Vec<_>>())
+}
+
 /// SHA-256 of a rule's texts, each with its length before it.
-fn fingerprint(rule: &RuleResult, identifiers: &Value) -> Vec<u8> {
+fn fingerprint(rule: &RuleResult) -> anyhow::Result<Vec<u8>> {
     let mut hash = Sha256::new();
-    for text in [&rule.rule_id, &rule.title, &rule.description, &rule.rationale, &rule.fix, &identifiers.to_string()] {
+    for text in [&rule.rule_id, &rule.title, &rule.description, &rule.rationale, &rule.fix, &identifiers(rule)?] {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());
     }
-    hash.finalize().to_vec()
+    Ok(hash.finalize().to_vec())
+}
+
+/// What one statement writes of `texts`: some thousand rows, or some megabytes.
+fn part<'a, 'r>(texts: &'a [&'a (Vec<u8>, &'r RuleResult)]) -> &'a [&'a (Vec<u8>, &'r RuleResult)] {
+    let bytes = |rule: &RuleResult| {
+        let identifiers: usize = rule.identifiers.iter().map(|one| one.system.len() + one.text.len() + one.href.len() + 50).sum();
+        identifiers + [&rule.rule_id, &rule.title, &rule.description, &rule.rationale, &rule.fix].into_iter().map(String::len).sum::<usize>()
+    };
+    let sums = texts.iter().scan(0, |sum, (_, rule)| {
+        *sum += bytes(rule);
+        Some(*sum)
+    });
+    let rows = sums.take(ROWS).take_while(|sum| *sum <= BYTES).count().max(1).min(texts.len());
+    &texts[..rows]
 }
 
 async fn save_rules(conn: &mut PgConnection, scan: &Scan, report: &InspectionReport) -> anyhow::Result<()> {
     let rules = worst_first(report);
-    let texts: Vec<(Vec<u8>, Value, &RuleResult)> = rules
-        .iter()
-        .map(|(_, rule)| {
-            let identifiers = json!(rule.identifiers);
-            (fingerprint(rule, &identifiers), identifiers, *rule)
-        })
-        .collect();
+    let texts: Vec<(Vec<u8>, &RuleResult)> = rules.iter().map(|(_, rule)| Ok((fingerprint(rule)?, *rule))).collect::<anyhow::Result<_>>()?;
     save_texts(conn, &texts).await?;
     for (part, start) in rules.chunks(ROWS).zip((0..).step_by(ROWS)) {
         let prints: Vec<Vec<u8>> = texts[start..start + part.len()].iter().map(|(print, ..)| print.clone()).collect();
@@ -232,18 +275,21 @@ async fn save_rules(conn: &mut PgConnection, scan: &Scan, report: &InspectionRep
 }
 
 /// In the order of their fingerprints, so that two scans that bring the same new rules do not wait for each other in a circle.
-async fn save_texts(conn: &mut PgConnection, texts: &[(Vec<u8>, Value, &RuleResult)]) -> anyhow::Result<()> {
+async fn save_texts(conn: &mut PgConnection, texts: &[(Vec<u8>, &RuleResult)]) -> anyhow::Result<()> {
     let mut sorted: Vec<_> = texts.iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     sorted.dedup_by(|a, b| a.0 == b.0);
-    for part in sorted.chunks(ROWS) {
+    let mut left = &sorted[..];
+    while !left.is_empty() {
+        let part = part(left);
+        left = &left[part.len()..];
         let column = |of: fn(&RuleResult) -> &String| part.iter().map(|(.., rule)| of(rule).clone()).collect::<Vec<String>>();
         let prints: Vec<Vec<u8>> = part.iter().map(|(print, ..)| print.clone()).collect();
-        let identifiers: Vec<Value> = part.iter().map(|(_, identifiers, _)| identifiers.clone()).collect();
+        let identifiers: Vec<String> = part.iter().map(|(_, rule)| identifiers(rule)).collect::<Result<_, _>>()?;
         sqlx::query!(
             "INSERT INTO rules (fingerprint, rule_id, title, description, rationale, fix, identifiers)
-             SELECT new.fingerprint, new.rule_id, new.title, new.description, new.rationale, new.fix, new.identifiers
-             FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+             SELECT new.fingerprint, new.rule_id, new.title, new.description, new.rationale, new.fix, new.identifiers::jsonb
+             FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
                AS new (fingerprint, rule_id, title, description, rationale, fix, identifiers)
              ON CONFLICT (fingerprint) DO NOTHING",
             &prints,

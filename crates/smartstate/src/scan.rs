@@ -1,14 +1,17 @@
 //! One scan from state to state; each is saved before the next begins, so that another server can go on from there.
 
 mod end;
+mod fetch;
 mod start;
 mod steps;
 
-use crate::lease::{Guard, Scan, Signal, State};
+pub(crate) use fetch::ROOM_MIB;
+
+use crate::lease::{self, Guard, Scan, Signal, State};
 use crate::proxy::Proxy;
 use crate::reason::Reason;
 use crate::trouble::Halt;
-use crate::{SmartState, deadline, launch, reference};
+use crate::{SmartState, deadline, launch, pull_secrets, reference};
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use inventory::Kind;
@@ -19,6 +22,7 @@ use scap::protocol::{Failure, FailureCode};
 use serde_json::json;
 use std::sync::PoisonError;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// A pod that got lost is replaced so often that there are this many in all.
@@ -26,9 +30,12 @@ const PODS_AT_MOST: i16 = 2;
 const REMOVED_WITHIN: Duration = Duration::from_secs(20);
 /// A scan that was taken over more often than any row of restarts explains fails each time in a way of its own.
 const TAKEN_AT_MOST: i64 = 30;
+/// So many servers that stop in one state of a scan are not chance.
+const STOPPED_AT_MOST: i16 = 3;
 
-/// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops.
-pub(crate) fn spawn(ctx: &SmartState, scan: Scan) {
+/// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops. `alone` is held until it is past its present
+/// state.
+pub(crate) fn spawn(ctx: &SmartState, scan: Scan, alone: Option<OwnedSemaphorePermit>) {
     let ctx = ctx.clone();
     let id = scan.id;
     if !ctx.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
@@ -38,7 +45,7 @@ pub(crate) fn spawn(ctx: &SmartState, scan: Scan) {
         let _driven = Driven(&ctx, id);
         tokio::select! {
             () = ctx.stop.cancelled() => {}
-            () = drive(&ctx, scan) => {}
+            () = drive(&ctx, scan, alone) => {}
         }
     });
 }
@@ -53,14 +60,15 @@ impl Drop for Driven<'_> {
     }
 }
 
-async fn drive(ctx: &SmartState, scan: Scan) {
+async fn drive(ctx: &SmartState, scan: Scan, alone: Option<OwnedSemaphorePermit>) {
     let id = scan.id;
     let guard = Guard::keep(ctx, &scan);
-    let mut run = Run::new(ctx, scan);
+    let mut run = Run { alone, ..Run::new(ctx, scan) };
     tokio::select! {
         () = guard.lost() => tracing::warn!(scan = id.0, "another server has taken the scan"),
         driven = run.drive(&guard) => if let Err(error) = driven {
             tracing::warn!(scan = id.0, "the scan stops here and is taken up again: {error:#}");
+            run.leave().await;
         }
     }
 }
@@ -75,13 +83,14 @@ pub(crate) struct Run<'a> {
     entered_at: DateTime<Utc>,
     /// What the task says now, and since when.
     told: (String, Instant),
+    alone: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a> Run<'a> {
     fn new(ctx: &'a SmartState, mut scan: Scan) -> Self {
         let (entered_at, deadline) = deadline::taken_over(scan.state, scan.state_deadline_at, ctx.clock.now());
         scan.state_deadline_at = Some(deadline);
-        Self { ctx, scan, client: None, kind: Kind::Kubernetes, entered_at, told: (String::new(), Instant::now()) }
+        Self { ctx, scan, client: None, kind: Kind::Kubernetes, entered_at, told: (String::new(), Instant::now()), alone: None }
     }
 
     async fn drive(&mut self, guard: &Guard) -> anyhow::Result<()> {
@@ -102,8 +111,19 @@ impl<'a> Run<'a> {
                 Some(Halt::Lost(detail)) => self.fail(&Reason::PodLost(detail)).await?,
             }
         }
-        self.clean().await;
+        // What stops servers when the pod is removed is left to the reaper.
+        if self.scan.state != State::Cleaning || self.scan.taken_in_state <= STOPPED_AT_MOST {
+            self.clean().await;
+        }
         self.finish().await
+    }
+
+    /// This process goes on; it is not the scan that stops it.
+    async fn leave(&self) {
+        let left = async { lease::leave(&mut *self.ctx.pool.acquire().await?, &self.scan).await };
+        if let Err(error) = left.await {
+            tracing::debug!(scan = self.scan.id.0, "leaving the scan: {error:#}");
+        }
     }
 
     /// The task may still say that the scan waits for a server.
@@ -123,6 +143,9 @@ impl<'a> Run<'a> {
 
     /// From the present state until everything is saved.
     async fn steps(&mut self) -> Result<(), Halt> {
+        if self.scan.taken_in_state > STOPPED_AT_MOST {
+            return Err(Reason::ServersStopped { servers: STOPPED_AT_MOST, doing: self.scan.state.doing() }.into());
+        }
         self.connect().await?;
         if self.scan.fence > TAKEN_AT_MOST {
             return Err(Reason::Internal(format!("the scan stopped {TAKEN_AT_MOST} times without a word")).into());
@@ -199,7 +222,7 @@ impl<'a> Run<'a> {
         let saved = sqlx::query!(
             "UPDATE scans
              SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9,
-                 reference = $10, tried_references = $11
+                 reference = $10, tried_references = $11, taken_in_state = 1
              WHERE id = $1
                AND fence = $2
                AND state <> 'finished'",
@@ -232,6 +255,8 @@ impl<'a> Run<'a> {
         }
         tx.commit().await?;
         self.scan.state = state;
+        self.scan.taken_in_state = 1;
+        self.alone = None;
         self.scan.state_deadline_at = Some(deadline);
         self.entered_at = now;
         self.told = (message.into(), Instant::now());
@@ -259,7 +284,7 @@ impl<'a> Run<'a> {
     /// The registry does not give the image by this name. Its content may be known by others at this provider, which another pod tries.
     async fn try_elsewhere(&mut self, failure: Failure) -> Result<(), Halt> {
         let next = reference::next(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
-        let Some(next) = next else { return Err(Reason::Inspector(failure).into()) };
+        let Some(next) = next else { return Err(self.refused_by_registry(failure).into()) };
         // What cannot be removed now is the reaper's.
         drop(launch::remove(self.client()?, &self.scan, Instant::now() + REMOVED_WITHIN).await);
         let message = format!("Trying {next}");
@@ -267,6 +292,14 @@ impl<'a> Run<'a> {
         self.scan.warnings.push(format!("{before} could not be pulled: {}", failure.message.replace('\0', "")));
         self.scan.tried.push(before);
         self.anew(&message).await
+    }
+
+    /// A login is missing that a pull secret may hold.
+    fn refused_by_registry(&self, failure: Failure) -> Reason {
+        match pull_secrets::forbidden_in(&self.scan.warnings) {
+            Some(namespaces) if failure.code == FailureCode::AccessDenied => Reason::PullSecretsForbidden { namespaces, detail: failure.message },
+            _ => Reason::Inspector(failure),
+        }
     }
 
     /// Begins with another pod.

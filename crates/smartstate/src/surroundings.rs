@@ -2,15 +2,17 @@
 
 use crate::pod;
 use crate::reason::Reason;
-use crate::trouble::{Halt, ask};
+use crate::trouble::{self, Halt, ask};
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const PAUSE: Duration = Duration::from_secs(1);
+const POLICY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits for one that is being deleted to be gone, and makes one that is not there.
 pub(crate) async fn ensure_namespace(client: &Client, name: &str, until: Instant) -> Result<(), Halt> {
@@ -27,7 +29,7 @@ pub(crate) async fn ensure_namespace(client: &Client, name: &str, until: Instant
             Some(false) => return Ok(()),
             Some(true) if Instant::now() + PAUSE < until => sleep(PAUSE).await,
             Some(true) => return Err(Reason::Namespace { namespace: name.into(), detail: "it is being deleted".into() }.into()),
-            None => return make_namespace(&namespaces, name, until).await,
+            None => return make_namespace(client, name, until).await,
         }
     }
 }
@@ -37,7 +39,8 @@ fn is_ending(namespace: &Namespace) -> bool {
     namespace.metadata.deletion_timestamp.is_some()
 }
 
-async fn make_namespace(namespaces: &Api<Namespace>, name: &str, until: Instant) -> Result<(), Halt> {
+async fn make_namespace(client: &Client, name: &str, until: Instant) -> Result<(), Halt> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
     let manifest = pod::namespace(name).map_err(|error| Reason::Internal(error.to_string()))?;
     let params = PostParams::default();
     let made = ask(until, || async {
@@ -49,7 +52,23 @@ async fn make_namespace(namespaces: &Api<Namespace>, name: &str, until: Instant)
     made.await.map_err(|halt| match halt {
         Halt::Because(Reason::Forbidden(detail) | Reason::PodRejected(detail)) => Reason::Namespace { namespace: name.into(), detail }.into(),
         other => other,
-    })
+    })?;
+    make_network_policy(client, name).await
+}
+
+/// Only where Tidewaiter made the namespace itself; elsewhere what is there is its administrators' choice. Who may not make one has been told by the manifest
+/// that ships.
+async fn make_network_policy(client: &Client, namespace: &str) -> Result<(), Halt> {
+    let manifest = pod::network_policy(namespace).map_err(|error| Reason::Internal(error.to_string()))?;
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams::default();
+    match timeout(POLICY_WITHIN, policies.create(&params, &manifest)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+        Ok(Err(error)) => tracing::warn!("the namespace {namespace} has no network policy: {}", trouble::lasting(&error).message()),
+        Err(_) => tracing::warn!("the namespace {namespace} has no network policy: the API server did not answer"),
+    }
+    Ok(())
 }
 
 /// Whether the class is there. Without it pods have the cluster's default priority, which a warning says.

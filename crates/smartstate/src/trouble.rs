@@ -1,11 +1,14 @@
 //! What an error of the cluster means: try again, or tell a person.
 
 use crate::reason::Reason;
+use crate::words;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// What is shown of an answer, in characters: what admission on OpenShift says of a pod is long.
+const SHOWN: usize = 1500;
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
@@ -43,7 +46,7 @@ impl From<Reason> for Halt {
 /// Source: the texts are those of kube-apiserver (`registry/core`, `plugin/pkg/admission`, `authorization`) and of OpenShift's admission of security contexts.
 pub(crate) fn reason(error: &kube::Error) -> Option<Reason> {
     let kube::Error::Api(status) = error else { return None };
-    let text = status.message.clone();
+    let text = words::clean(&status.message, SHOWN);
     match status.code {
         401 => Some(Reason::ClusterLogin(text)),
         403 => denied(text),
@@ -81,23 +84,50 @@ fn namespace_in(text: &str) -> Option<String> {
     rest.strip_suffix(r#"" not found"#).map(str::to_owned)
 }
 
+/// What an error that may pass is when it stays: in the server's own words, where it said something.
+pub(crate) fn lasting(error: &kube::Error) -> Reason {
+    let kube::Error::Api(status) = error else { return Reason::ClusterUnreachable(words::clean(&error.to_string(), SHOWN)) };
+    let text = words::clean(&status.message, SHOWN);
+    match status.code {
+        403 => Reason::PodRejected(text),
+        code => Reason::ClusterError { code, detail: text },
+    }
+}
+
 /// Asks the cluster until it answers or `until` comes.
 ///
 /// # Errors
 /// `Because`: the answer is a final no, or none came in time.
-pub(crate) async fn ask<T, F: Future<Output = Result<T, kube::Error>>>(until: Instant, mut question: impl FnMut() -> F) -> Result<T, Halt> {
+pub(crate) async fn ask<T, F: Future<Output = Result<T, kube::Error>>>(until: Instant, question: impl FnMut() -> F) -> Result<T, Halt> {
+    ask_saying(until, |_| std::future::ready(Ok(())), question).await
+}
+
+/// As [`ask`]; `say` hears at once, and again when it changes, why the cluster said no for now.
+///
+/// # Errors
+/// As [`ask`], and those of `say`.
+pub(crate) async fn ask_saying<T, F: Future<Output = Result<T, kube::Error>>, S: Future<Output = anyhow::Result<()>>>(
+    until: Instant,
+    mut say: impl FnMut(Reason) -> S,
+    mut question: impl FnMut() -> F,
+) -> Result<T, Halt> {
     let mut pause = PAUSE;
+    let mut said = None;
     loop {
-        let detail = match timeout(ANSWER_WITHIN, question()).await {
+        let why = match timeout(ANSWER_WITHIN, question()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => match reason(&error) {
                 Some(reason) => return Err(reason.into()),
-                None => error.to_string(),
+                None => lasting(&error),
             },
-            Err(_) => format!("no answer within {} seconds", ANSWER_WITHIN.as_secs()),
+            Err(_) => Reason::ClusterUnreachable(format!("no answer within {} seconds", ANSWER_WITHIN.as_secs())),
         };
         if Instant::now() + pause >= until {
-            return Err(Reason::ClusterUnreachable(detail).into());
+            return Err(why.into());
+        }
+        if said.as_ref() != Some(&why) {
+            say(why.clone()).await?;
+            said = Some(why);
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_AT_MOST);

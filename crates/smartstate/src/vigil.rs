@@ -1,11 +1,18 @@
 //! What the state of a pod means for its scan. Pure, but for the reading of events and logs.
 
-use crate::pod::CONTAINER;
+use crate::pod::{CONTAINER, PULL_CONTAINER};
 use crate::reason::Reason;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
+use crate::words;
+use futures::AsyncReadExt as _;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod, PodStatus};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+
+const LOG_BYTES: u64 = 16 << 10;
+const EVENTS: u32 = 50;
+/// Of one text of an event, in characters.
+const TEXT: usize = 2000;
 
 /// How a pod stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +38,7 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
         return Sight::Lost("another pod of the same name is there".into());
     }
     let status = pod.status.as_ref();
-    let container = status.and_then(|s| s.container_statuses.as_ref()).and_then(|list| list.iter().find(|c| c.name == CONTAINER));
+    let container = status.and_then(working);
     let end = container.and_then(|container| container.state.as_ref()?.terminated.as_ref());
     let deadline_secs = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds).unwrap_or_default();
     let text = |of: Option<&Option<String>>| of.and_then(Clone::clone).unwrap_or_default();
@@ -61,6 +68,18 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
         Some(container) if container.state.as_ref().is_some_and(|state| state.running.is_some()) => Sight::Running,
         Some(container) => waiting(container),
         None => unscheduled(pod),
+    }
+}
+
+/// The container that is at work, or was the last one: the one that inspects is not there before the other has ended well.
+fn working(status: &PodStatus) -> Option<&ContainerStatus> {
+    let find = |list: &'_ Option<Vec<ContainerStatus>>, name: &str| list.as_ref().and_then(|list| list.iter().position(|one| one.name == name));
+    let pull = find(&status.init_container_statuses, PULL_CONTAINER).and_then(|at| status.init_container_statuses.as_ref()?.get(at));
+    let inspect = find(&status.container_statuses, CONTAINER).and_then(|at| status.container_statuses.as_ref()?.get(at));
+    let has_pulled = |pull: &ContainerStatus| pull.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|end| end.exit_code == 0);
+    match pull {
+        Some(pull) if !has_pulled(pull) => Some(pull),
+        _ => inspect,
     }
 }
 
@@ -122,21 +141,40 @@ fn last_line(text: &str) -> &str {
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default()
 }
 
-/// The pod's last log lines and its events, for the task's page; empty where they cannot be had.
+/// The pod's last log lines, of the container that pulls before the other one's, and its events, for the task's page; empty where they cannot be had.
 pub(crate) async fn evidence(client: &Client, namespace: &str, name: &str, uid: &str) -> (String, Value) {
-    let params = LogParams { tail_lines: Some(50), limit_bytes: Some(16 << 10), container: Some(CONTAINER.into()), ..LogParams::default() };
-    let log = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(client.clone(), namespace).logs(name, &params).await.unwrap_or_default();
-    let params = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(50);
+    let (pull, inspect) = (log(client, namespace, name, PULL_CONTAINER).await, log(client, namespace, name, CONTAINER).await);
+    let params = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(EVENTS);
     let events = Api::<Event>::namespaced(client.clone(), namespace).list(&params).await.map(|list| list.items).unwrap_or_default();
-    let events = events.iter().map(|event| {
-        json!({
-            "at": event.last_timestamp.as_ref().map(|time| &time.0).map(ToString::to_string),
-            "type": event.type_, "reason": event.reason, "message": event.message, "count": event.count,
-        })
-    });
-    let mut events: Value = events.collect();
+    let mut events: Value = events.iter().take(EVENTS as usize).map(told).collect();
     strip_nul(&mut events);
-    (log.replace('\0', ""), events)
+    (format!("{pull}{inspect}").replace('\0', ""), events)
+}
+
+/// The last lines of one container; its server may send more than was asked for.
+async fn log(client: &Client, namespace: &str, name: &str, container: &str) -> String {
+    let params = LogParams { tail_lines: Some(50), limit_bytes: Some(LOG_BYTES as i64), container: Some(container.into()), ..LogParams::default() };
+    let Ok(stream) = Api::<Pod>::namespaced(client.clone(), namespace).log_stream(name, &params).await else { return String::new() };
+    let mut log = vec![];
+    // What came before the stream broke off is better than nothing.
+    let _ = stream.take(LOG_BYTES).read_to_end(&mut log).await;
+    String::from_utf8_lossy(&log).into_owned()
+}
+
+/// An event as it is noted. Events of the newer API have no last time, but the last one of their series, or the one of the event itself.
+///
+/// Source: k8s.io/api/core/v1 `Event`; k8s.io/api/events/v1.
+fn told(event: &Event) -> Value {
+    let series = event.series.as_ref();
+    let at = event.last_timestamp.as_ref().map(|time| time.0);
+    let at = at.or_else(|| Some(series?.last_observed_time.as_ref()?.0)).or_else(|| Some(event.event_time.as_ref()?.0));
+    let at = at.or_else(|| Some(event.first_timestamp.as_ref()?.0));
+    let text = |text: &Option<String>| text.as_ref().map(|text| words::clean(text, TEXT));
+    json!({
+        "at": at.map(|time| time.to_string()),
+        "type": text(&event.type_), "reason": text(&event.reason), "message": text(&event.message),
+        "count": event.count.or_else(|| series?.count),
+    })
 }
 
 /// Postgres holds no NUL, neither in texts nor in JSON.

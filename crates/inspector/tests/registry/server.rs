@@ -45,7 +45,7 @@ impl Pod {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(serve(listener, settings, async move {
+        let ended = tokio::spawn(serve(listener, settings, inspector::handover::Part::Whole, async move {
             if stopped.await.is_err() {
                 std::future::pending::<()>().await;
             }

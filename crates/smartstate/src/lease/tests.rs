@@ -23,7 +23,7 @@ async fn a_living_lease_keeps_others_away_and_a_lapsed_one_is_taken_over_with_a_
     assert!(take(&mut conn, &ctx, scan.id).await.unwrap().is_none());
     assert!(lapsed(&mut conn, &ctx).await.unwrap().is_empty());
     ctx.clock.advance(Duration::seconds(LEASE_SECS + 1));
-    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [scan.id]);
+    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 1)]);
     let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
     assert!(again.fence > scan.fence);
     assert_eq!(look(&ctx, scan.id, scan.fence, true).await.unwrap(), Signal::Lost);
@@ -45,4 +45,20 @@ async fn leases_that_are_given_back_can_be_taken_at_once(pool: PgPool) {
     let mut conn = pool.acquire().await.unwrap();
     give_back(&mut conn, &ctx).await.unwrap();
     assert!(take(&mut conn, &ctx, scan.id).await.unwrap().is_some());
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn the_drivers_that_a_state_has_had_are_counted_but_for_those_that_gave_the_scan_back(pool: PgPool) {
+    let (ctx, scan) = taken(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    assert_eq!(scan.taken_in_state, 1);
+    give_back(&mut conn, &ctx).await.unwrap();
+    let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
+    assert_eq!(again.taken_in_state, 1, "it was given back");
+    sqlx::query("UPDATE scans SET lease_until = NULL").execute(&pool).await.unwrap();
+    let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
+    assert_eq!(again.taken_in_state, 2, "its driver was lost");
+    leave(&mut conn, &again).await.unwrap();
+    sqlx::query("UPDATE scans SET lease_until = NULL").execute(&pool).await.unwrap();
+    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 1)]);
 }

@@ -20,6 +20,7 @@ pub(crate) fn scan(id: i64) -> Scan {
         token: None,
         warnings: vec![],
         state_deadline_at: None,
+        taken_in_state: 1,
     }
 }
 
@@ -30,7 +31,7 @@ fn manifest(kind: Kind) -> Value {
         ..Settings::default()
     };
     let scan = scan(7);
-    let parts = Parts { scan: &scan, kind, instance: "1a2b3c4d", token: b"token", logins: 2, has_ca: true, with_priority: true };
+    let parts = Parts { scan: &scan, kind, instance: "1a2b3c4d", token: b"token", logins: 2, has_ca: true, with_priority: true, platform: Some("linux/arm64") };
     serde_json::to_value(pod(&settings, &parts).unwrap()).unwrap()
 }
 
@@ -59,7 +60,7 @@ fn the_pod_satisfies_every_control_of_the_restricted_profile() {
 
 fn assert_restricted(pod: &Value) {
     let spec = &pod["spec"];
-    for shared in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
+    for shared in ["hostNetwork", "hostPID", "hostIPC", "ephemeralContainers"] {
         assert_eq!(spec[shared], Value::Null, "{shared}");
     }
     let whole = &spec["securityContext"];
@@ -75,7 +76,7 @@ fn assert_restricted(pod: &Value) {
             assert!(allowed.contains(&kind.as_str()), "volume of type {kind}");
         }
     }
-    for container in spec["containers"].as_array().unwrap() {
+    for container in spec["containers"].as_array().unwrap().iter().chain(spec["initContainers"].as_array().unwrap()) {
         let own = &container["securityContext"];
         assert_ne!(own["privileged"], true);
         assert_eq!(own["allowPrivilegeEscalation"], false);
@@ -95,10 +96,44 @@ fn the_pod_holds_the_hash_of_its_token_and_neither_token_nor_service_account() {
     let pod = manifest(Kind::Kubernetes);
     assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
     assert_eq!(pod["spec"]["enableServiceLinks"], false);
-    let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
-    let hash = variables.iter().find(|variable| variable["name"] == env::TOKEN_SHA256).unwrap();
-    assert_eq!(hash["value"], hex::encode(Sha256::digest(b"token")));
-    assert!(variables.iter().all(|variable| variable["value"] != "token"));
+    for container in ["containers", "initContainers"] {
+        let variables = pod["spec"][container][0]["env"].as_array().unwrap();
+        let hash = variables.iter().find(|variable| variable["name"] == env::TOKEN_SHA256).unwrap();
+        assert_eq!(hash["value"], hex::encode(Sha256::digest(b"token")));
+        assert!(variables.iter().all(|variable| variable["value"] != "token"));
+    }
+}
+
+#[test]
+fn logins_are_where_the_image_is_pulled_and_nowhere_else() {
+    let pod = manifest(Kind::Kubernetes);
+    let has = |container: &Value, list: &str, name: &str| container[list].as_array().unwrap().iter().any(|one| one["name"] == name);
+    let (pull, inspect) = (&pod["spec"]["initContainers"][0], &pod["spec"]["containers"][0]);
+    assert!(has(pull, "volumeMounts", "auth") && !has(inspect, "volumeMounts", "auth"));
+    for told in [env::AUTH, env::REGISTRY_CA, env::PLAIN_HTTP, env::PLATFORM] {
+        assert!(has(pull, "env", told) && !has(inspect, "env", told), "{told}");
+    }
+    assert_eq!(pull["resources"], inspect["resources"], "the pod needs what one of them needs");
+}
+
+#[test]
+fn a_token_is_not_shown() {
+    let scan = scan(7);
+    let parts = Parts { scan: &scan, kind: Kind::Kubernetes, instance: "i", token: b"hunter2", logins: 1, has_ca: false, with_priority: true, platform: None };
+    let shown = format!("{parts:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains(&format!("{:?}", b"hunter2")), "{shown}");
+    let scan = Scan { token: Some(b"hunter2".to_vec()), ..scan };
+    assert!(!format!("{scan:?}").contains(&format!("{:?}", b"hunter2")), "{scan:?}");
+}
+
+/// Source: Kubernetes, Network Policies.
+#[test]
+fn the_network_policy_that_is_made_is_the_one_that_ships() {
+    let shipped = include_str!("../../../../config/kubernetes-provider.yaml");
+    let shipped = shipped.split("\n---\n").find(|document| document.contains("kind: NetworkPolicy")).unwrap();
+    let shipped: Value = serde_yaml_ng::from_str(shipped).unwrap();
+    let made = serde_json::to_value(network_policy("tidewaiter").unwrap()).unwrap();
+    assert_eq!(made, shipped);
 }
 
 #[test]

@@ -2,6 +2,8 @@ use super::*;
 use crate::pod::tests::scan;
 use scap::report::{Definitions, ImageConfig, Layer, OperatingSystem, Package, PackageKind, Timings};
 
+const HELD: usize = 64 << 20;
+
 pub(crate) fn rule(id: &str, outcome: Outcome, severity: Severity) -> RuleResult {
     RuleResult {
         rule_id: id.into(),
@@ -76,14 +78,14 @@ fn a_report_of_another_scan_image_or_form_is_refused() {
     let refused = |change: fn(&mut InspectionReport)| {
         let mut report = report(7);
         change(&mut report);
-        read(&packed(&report), &scan(7)).unwrap_err().to_string()
+        read(&packed(&report), &scan(7), HELD).unwrap_err().to_string()
     };
     assert!(refused(|report| report.scan_id = "8".into()).contains("scan 8"));
     assert!(refused(|report| report.digest = "sha256:else".into()).contains("sha256:else"));
     assert!(refused(|report| report.version += 1).contains("version"));
-    assert!(read(b"no zstd", &scan(7)).is_err());
-    assert!(read(&zstd::encode_all(&b"{}"[..], 1).unwrap(), &scan(7)).is_err());
-    read(&packed(&report(7)), &scan(7)).unwrap();
+    assert!(read(b"no zstd", &scan(7), HELD).is_err());
+    assert!(read(&zstd::encode_all(&b"{}"[..], 1).unwrap(), &scan(7), HELD).is_err());
+    read(&packed(&report(7)), &scan(7), HELD).unwrap();
 }
 
 #[test]
@@ -94,7 +96,7 @@ fn what_a_hostile_image_puts_into_a_report_is_made_harmless() {
     hostile.config.env = vec!["X=\0".into(); 10_000];
     hostile.layers[0].rules[0].identifiers = vec![scap::report::Identifier { system: String::new(), text: "CVE-1".into(), href: "javascript:alert(1)".into() }];
     hostile.layers.push(layer(Layer::Benchmark, LayerState::Evaluated, vec![]));
-    let clean = read(&packed(&hostile), &scan(7)).unwrap();
+    let clean = read(&packed(&hostile), &scan(7), HELD).unwrap();
     assert_eq!(clean.packages[0].name, "ab");
     assert!(clean.packages[1].name.len() <= WORD + 3);
     assert_eq!(clean.config.env, vec!["X="; LIST_AT_MOST]);
@@ -165,7 +167,7 @@ fn a_feed_that_could_not_be_loaded_makes_its_layer_a_failed_one() {
     let mut report = report(7);
     report.layers[2] = layer(Layer::Vulnerabilities, LayerState::NotCovered, vec![]);
     report.layers[2].reason = format!("{NOT_LOADED}no such file");
-    let read = read(&packed(&report), &scan(7)).unwrap();
+    let read = read(&packed(&report), &scan(7), HELD).unwrap();
     assert_eq!(read.layers[2].state, LayerState::Failed);
     assert_eq!(judge(&read).gap.unwrap().code(), "layers_incomplete");
 }
@@ -184,4 +186,33 @@ fn a_feed_that_concerns_nothing_installed_is_a_whole_check_and_one_that_cannot_d
     assert_eq!(judged(Definitions { evaluated: 7, passed: 7, ..all }).1, true);
     assert_eq!(judged(Definitions { undecided: 3, ..all }), ("2 rules failed: 1 high, 1 low; 3 rules could not be checked".into(), false));
     assert_eq!(judged(Definitions::default()).1, false, "an empty feed says nothing");
+}
+
+/// What a scan pod that was taken over sends: each in a few kilobytes, each without end where a report has a list.
+#[test]
+fn a_report_whose_lists_do_not_end_is_refused_while_it_is_read() {
+    let whole = String::from_utf8(serde_json::to_vec(&report(7)).unwrap()).unwrap();
+    let endless = |item: &str| format!("[{}]", vec![item; 2_000_000].join(","));
+    for (field, item) in [
+        ("warnings", r#""""#),
+        ("cut_files", r#""""#),
+        ("packages", r#"{"kind":"deb","name":"","version":"","architecture":""}"#),
+        ("layers", r#"{"layer":"guide","state":"failed","duration_ms":0}"#),
+    ] {
+        let json = whole.replacen('{', &format!(r#"{{"{field}":{},"#, endless(item)), 1);
+        let refused = read(&zstd::encode_all(json.as_bytes(), 1).unwrap(), &scan(7), HELD).unwrap_err();
+        assert!(matches!(&refused, Unread::TooMuch(text) if text.starts_with(field)), "{refused:?}");
+    }
+    for (within, field) in [("config", "env"), ("config", "labels"), ("os", "id_like"), ("package_database", "paths"), ("package_database", "other")] {
+        let list = if field == "labels" { format!("{{{}}}", vec![r#""":"""#; 2_000_000].join(",")) } else { endless(r#""""#) };
+        let json = whole.replacen(&format!(r#""{within}":{{"#), &format!(r#""{within}":{{"{field}":{list},"#), 1);
+        let refused = read(&zstd::encode_all(json.as_bytes(), 1).unwrap(), &scan(7), HELD);
+        assert!(matches!(&refused, Err(Unread::TooMuch(text)) if text.contains(within)), "{within}.{field}: {refused:?}");
+    }
+    let rule = r#"{"rule_id":"","outcome":"pass","severity":"low","title":"","identifiers":[]}"#;
+    for (field, item, named) in [("rules", rule, "layers[0].rules"), ("identifiers", r#"{"system":"","text":""}"#, "layers[0].rules[0].identifiers")] {
+        let json = whole.replacen(&format!(r#""{field}":["#), &format!(r#""{field}":[{},"#, vec![item; 700_000].join(",")), 1);
+        let refused = read(&zstd::encode_all(json.as_bytes(), 1).unwrap(), &scan(7), HELD).unwrap_err();
+        assert!(matches!(&refused, Unread::TooMuch(text) if text.starts_with(named)), "{refused:?}");
+    }
 }

@@ -18,7 +18,11 @@ async fn fetching(pool: &PgPool) -> (SmartState, Scan, InspectionReport) {
 async fn store(pool: &PgPool, ctx: &SmartState, scan: &Scan, report: &InspectionReport) -> anyhow::Result<bool> {
     let artifact = Artifact { layer: Layer::Benchmark, kind: "arf", packed: Bytes::from_static(b"zstd"), size_bytes: 9 };
     let evidence = Evidence { log: "log".into(), events: json!([]) };
-    save(&mut *pool.acquire().await?, ctx, scan, report, &[artifact], &judge(report), &evidence).await
+    let mut conn = pool.acquire().await?;
+    if !save_artifact(&mut conn, scan, &artifact).await? {
+        return Ok(false);
+    }
+    save(&mut conn, ctx, scan, report, &judge(report), &evidence).await
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

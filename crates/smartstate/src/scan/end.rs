@@ -3,8 +3,9 @@
 use super::{Run, fenced};
 use crate::lease::State;
 use crate::reason::Reason;
+use crate::save::Evidence;
 use crate::trouble::Halt;
-use crate::{closing, deadline, launch};
+use crate::{closing, deadline, launch, save};
 use queue::job::{Job, RaisedEvent, enqueue};
 use queue::task::{self, TaskStatus};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 impl Run<'_> {
     /// Notes why the scan ends without a result; its pod goes next.
     pub(super) async fn fail(&mut self, reason: &Reason) -> anyhow::Result<()> {
-        let evidence = self.evidence().await;
+        // What stopped servers is not read again.
+        let evidence = if matches!(reason, Reason::ServersStopped { .. }) { Evidence::default() } else { self.evidence().await };
         let (outcome, message) = match reason {
             Reason::Cancelled | Reason::ProviderGone => ("cancelled", reason.message()),
             _ => ("error", reason.message()),
@@ -22,7 +24,7 @@ impl Run<'_> {
         let saved = sqlx::query!(
             "UPDATE scans
              SET state = 'cleaning', outcome = $3, reason_code = $4, message = $5, advice = $6, pod_log = $7, pod_events = $8, state_deadline_at = $9,
-                 warnings = $10
+                 warnings = $10, taken_in_state = 1
              WHERE id = $1
                AND fence = $2
                AND state NOT IN ('cleaning', 'finished')",
@@ -42,7 +44,9 @@ impl Run<'_> {
         if saved.rows_affected() == 0 {
             return self.ended_already().await;
         }
+        save::forget_artifacts(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
         self.scan.state = State::Cleaning;
+        self.alone = None;
         tracing::info!(scan = self.scan.id.0, code = reason.code(), "the scan ends: {message}");
         Ok(())
     }

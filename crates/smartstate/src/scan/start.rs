@@ -34,7 +34,7 @@ impl Run<'_> {
             let over = Instant::now() >= until;
             let pod = match told {
                 Ok(pod) => pod,
-                Err(reason @ Reason::ClusterUnreachable(_)) if !over => {
+                Err(reason) if !over && !matches!(reason, Reason::ClusterLogin(_) | Reason::Forbidden(_)) => {
                     tracing::debug!(scan = self.scan.id.0, "watching the pod: {}", reason.message());
                     sleep(PAUSE).await;
                     continue;
@@ -85,7 +85,8 @@ async fn find(pods: &Api<Pod>, name: &str) -> Result<Option<Pod>, Reason> {
 fn of_error(error: &kube::Error) -> Reason {
     match trouble::reason(error) {
         Some(reason @ (Reason::ClusterLogin(_) | Reason::Forbidden(_))) => reason,
-        _ => Reason::ClusterUnreachable(error.to_string()),
+        // Whatever it is, it may pass: it is looked at again until the time is over.
+        _ => trouble::lasting(error),
     }
 }
 
@@ -114,9 +115,9 @@ mod tests {
             (watcher::Error::InitialListFailed(denied(401, "Unauthorized")), "cluster_login"),
             (watcher::Error::InitialListFailed(denied(403, no_list)), "forbidden"),
             (watcher::Error::WatchStartFailed(denied(401, "Unauthorized")), "cluster_login"),
-            (watcher::Error::WatchError(Status::failure("too old resource version", "Expired").with_code(410).boxed()), "cluster_unreachable"),
-            (watcher::Error::WatchFailed(denied(504, "gateway timeout")), "cluster_unreachable"),
-            (watcher::Error::InitialListFailed(denied(404, "the server could not find the requested resource")), "cluster_unreachable"),
+            (watcher::Error::WatchError(Status::failure("too old resource version", "Expired").with_code(410).boxed()), "cluster_error"),
+            (watcher::Error::WatchFailed(denied(504, "gateway timeout")), "cluster_error"),
+            (watcher::Error::InitialListFailed(denied(404, "the server could not find the requested resource")), "cluster_error"),
         ] {
             assert_eq!(of_watch(&error).code(), code, "{error}");
         }

@@ -7,27 +7,31 @@ use crate::lease::State;
 use crate::packed::Packed;
 use crate::proxy::{Proxy, ProxyError};
 use crate::reason::Reason;
-use crate::save::{Artifact, Evidence};
+use crate::save::Evidence;
 use crate::trouble::Halt;
 use crate::vigil::{Sight, evidence, look};
-use crate::{content, launch, packages, pod, reaper, report, save};
-use bytes::Bytes;
+use crate::{content, launch, packages, pod, reaper, words};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use scap::feed::Answers;
 use scap::protocol::{Evaluate, Failure, FailureCode, Phase, Status};
-use scap::report::{InspectionReport, OperatingSystem};
+use scap::report::OperatingSystem;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Between two questions for the status, whatever the inspector answers.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// One that pulls ends before the one that inspects listens: for so many times nobody answers, and it is no trouble.
+const CHANGES_WITHIN: u32 = 4;
+/// Before an unanswered request is repeated; it grows.
+const REPEAT_FIRST: Duration = Duration::from_millis(300);
 /// The pause before an unanswered request is repeated grows up to this.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// Of a sentence of the inspector, in characters.
+const SHOWN: usize = 500;
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(8);
-const ARF_BYTES: u64 = 512 << 20;
-const HTML_BYTES: u64 = 256 << 20;
 
 impl Run<'_> {
     pub(super) async fn create_pod(&mut self) -> Result<(), Halt> {
@@ -68,17 +72,17 @@ impl Run<'_> {
     }
 
     pub(super) async fn pull(&mut self) -> Result<(), Halt> {
-        self.until_phase("Pulling and unpacking the image", 30, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
+        self.until_phase("Pulling and unpacking the image", 30, Phase::ReadingPackages).await?;
         self.advance(State::Evaluating, None, "Evaluating", 50).await
     }
 
     pub(super) async fn evaluate(&mut self) -> Result<(), Halt> {
         let proxy = self.proxy()?;
-        let status = self.until_phase("Preparing the evaluation", 50, |phase| matches!(phase, Phase::Ready | Phase::Evaluating | Phase::Done)).await?;
+        let status = self.until_phase("Preparing the evaluation", 50, Phase::ReadingPackages).await?;
         if status.phase == Phase::Ready {
             self.begin_evaluation(&proxy, status.os.as_ref()).await?;
         }
-        self.until_phase("The evaluation", 60, |phase| phase == Phase::Done).await?;
+        self.until_phase("The evaluation", 60, Phase::Evaluating).await?;
         self.advance(State::Fetching, Some("evaluate"), "Fetching the results", 85).await
     }
 
@@ -116,9 +120,11 @@ impl Run<'_> {
             Err(none) => return Ok(Some((*none, None))),
         };
         self.tell("Choosing vulnerability definitions", 52).await?;
+        let room = self.room(packages::HELD_MIB).await?;
         let listed = self.insist(|| proxy.packages()).await?;
         let packages = tokio::task::spawn_blocking(move || packages::read(&listed)).await.map_err(|error| Reason::Internal(error.to_string()))?;
         let choice = Choice::new(found, packages.map_err(|error| Reason::WrongReport(format!("the list of packages: {error}")))?);
+        drop(room);
         let Some(answers) = self.ask(proxy, choice.questions().await.map_err(internal)?).await? else { return Ok(None) };
         let (wanted, unknown_names) = choice.wanted(answers).await.map_err(internal)?;
         if !unknown_names.is_empty() && !self.fits_elsewhere(os, &unknown_names).await? {
@@ -132,7 +138,7 @@ impl Run<'_> {
         self.put(proxy, &questions).await?;
         let Some(answered) = self.insist(|| proxy.answers(&questions.sha256)).await? else { return Ok(None) };
         if !answered.failure.is_empty() {
-            let failure: String = answered.failure.chars().filter(|c| !c.is_control()).take(500).collect();
+            let failure = words::clean(&answered.failure, 500);
             self.scan.warnings.push(format!("Which vulnerability definitions concern the image could not be asked for all of them: {failure}"));
         }
         Ok(Some(answered.answers))
@@ -152,89 +158,37 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) async fn fetch(&mut self) -> Result<(), Halt> {
-        let proxy = self.proxy()?;
-        let packed = self.insist(|| proxy.report()).await?;
-        let scan = self.scan.clone();
-        let read = tokio::task::spawn_blocking(move || report::read(&packed, &scan)).await.map_err(|error| Reason::Internal(error.to_string()))?;
-        let mut report = read.map_err(|error| Reason::WrongReport(format!("{error:#}")))?;
-        let artifacts = self.fetch_artifacts(&proxy, &mut report).await?;
-        let evidence = self.evidence().await;
-        let fetched = self.in_state_for().num_milliseconds();
-        self.tell("Saving the results", 90).await?;
-        self.save(&report, &artifacts, &evidence, fetched).await
-    }
-
-    async fn save(&mut self, report: &InspectionReport, artifacts: &[Artifact], evidence: &Evidence, fetched_ms: i64) -> Result<(), Halt> {
-        let verdict = report::judge(report);
-        let started = Instant::now();
-        let mut conn = self.ctx.pool.acquire().await?;
-        let saved = save::save(&mut conn, self.ctx, &self.scan, report, artifacts, &verdict, evidence).await;
-        drop(conn);
-        match saved {
-            Ok(done) => fenced(u64::from(done))?,
-            Err(error) if is_refusal(&error) => return Err(Reason::Internal(format!("the results could not be saved: {error:#}")).into()),
-            Err(error) => return Err(Halt::Dropped(error)),
-        }
-        self.scan.state = State::Cleaning;
-        let timings = serde_json::json!({ "fetch": fetched_ms, "save": u64::try_from(started.elapsed().as_millis()).unwrap_or(0) });
-        sqlx::query!("UPDATE scans SET timings = timings || $3 WHERE id = $1 AND fence = $2", self.scan.id.0, self.scan.fence, timings)
-            .execute(&self.ctx.pool)
-            .await?;
-        Ok(())
-    }
-
-    async fn fetch_artifacts(&mut self, proxy: &Proxy, report: &mut InspectionReport) -> Result<Vec<Artifact>, Halt> {
-        let mut artifacts = vec![];
-        let wanted = report.layers.iter().flat_map(|layer| [(layer.layer, "arf", layer.has_arf, ARF_BYTES), (layer.layer, "html", layer.has_html, HTML_BYTES)]);
-        for (layer, kind, _, limit) in wanted.filter(|(.., has, _)| *has).collect::<Vec<_>>() {
-            let packed = match self.insist_or(|| proxy.artifact(kind, layer)).await {
-                Ok(Ok(Some(packed))) => packed,
-                Ok(Ok(None)) => continue,
-                Ok(Err(error)) => {
-                    report.warnings.push(format!("The {} of the layer {} could not be fetched: {error}.", kind.to_uppercase(), layer.as_str()));
-                    continue;
-                }
-                Err(halt) => return Err(halt),
-            };
-            match measured(packed.clone(), limit).await {
-                Ok(size_bytes) => artifacts.push(Artifact { layer, kind, packed, size_bytes }),
-                Err(error) => report.warnings.push(format!("The {} of the layer {} is not kept: {error:#}.", kind.to_uppercase(), layer.as_str())),
-            }
-        }
-        Ok(artifacts)
-    }
-
     pub(super) async fn evidence(&self) -> Evidence {
         let Some(client) = self.client.as_ref().filter(|_| !self.scan.pod_uid.is_empty()) else {
-            return Evidence { log: String::new(), events: serde_json::json!([]) };
+            return Evidence::default();
         };
         let gathered = timeout(EVIDENCE_WITHIN, evidence(client, &self.scan.namespace, &self.scan.pod_name, &self.scan.pod_uid)).await;
         let (log, events) = gathered.unwrap_or_else(|_| (String::new(), serde_json::json!([])));
         Evidence { log, events }
     }
 
-    /// Follows the inspector until it is in a `wanted` phase.
-    async fn until_phase(&mut self, doing: &'static str, progress: i16, wanted: impl Fn(Phase) -> bool) -> Result<Status, Halt> {
+    /// Follows the inspector until it is `past` a phase.
+    async fn until_phase(&mut self, doing: &'static str, progress: i16, past: Phase) -> Result<Status, Halt> {
         let proxy = self.proxy()?;
         let until = self.until();
-        let mut pause = LOOK_EVERY;
+        let mut unanswered = 0;
         loop {
+            let asked_at = Instant::now();
             let mut away = None;
-            match proxy.status().await {
+            match proxy.status(past).await {
                 Ok(status) => {
                     if let Some(failure) = status.failure {
-                        return Err(Reason::Inspector(failure).into());
+                        return Err(Reason::Inspector(Failure { message: words::clean(&failure.message, SHOWN), ..failure }).into());
                     }
-                    if wanted(status.phase) {
+                    if status.phase > past {
                         return Ok(status);
                     }
-                    pause = LOOK_EVERY;
-                    self.tell(&status.message.chars().take(500).collect::<String>(), progress).await?;
+                    unanswered = 0;
+                    self.tell(&words::clean(&status.message, SHOWN), progress).await?;
                 }
                 Err(ProxyError::Away(detail)) => {
                     self.check_pod().await?;
-                    pause = (pause * 2).min(REPEAT_AFTER);
+                    unanswered += 1;
                     away = Some(detail);
                 }
                 Err(error) => return Err(refused(&error).into()),
@@ -243,7 +197,7 @@ impl Run<'_> {
                 let detail = away.map_or_else(|| self.told.0.clone(), |detail| format!("the pod does not answer ({detail})"));
                 return Err(self.late(doing, detail).into());
             }
-            sleep(pause).await;
+            sleep_until(asked_at + if unanswered > CHANGES_WITHIN { REPEAT_AFTER } else { LOOK_EVERY }).await;
         }
     }
 
@@ -267,9 +221,9 @@ impl Run<'_> {
     }
 
     /// Like `insist`, but a no is the caller's to judge.
-    async fn insist_or<T, F: Future<Output = Result<T, ProxyError>>>(&self, mut request: impl FnMut() -> F) -> Result<Result<T, ProxyError>, Halt> {
+    pub(super) async fn insist_or<T, F: Future<Output = Result<T, ProxyError>>>(&self, mut request: impl FnMut() -> F) -> Result<Result<T, ProxyError>, Halt> {
         let until = self.until();
-        let mut pause = LOOK_EVERY;
+        let mut pause = REPEAT_FIRST;
         loop {
             match request().await {
                 Err(ProxyError::Away(detail)) => {
@@ -286,15 +240,13 @@ impl Run<'_> {
     }
 }
 
-fn refused(error: &ProxyError) -> Reason {
+pub(super) fn refused(error: &ProxyError) -> Reason {
     match error {
-        ProxyError::Refused { status, text } if *status == http::StatusCode::FORBIDDEN && text.contains(r#""kind":"Status""#) => {
+        ProxyError::Refused { status, text, of_api_server: true } if *status == http::StatusCode::FORBIDDEN => {
             Reason::Forbidden(format!("to use pods/proxy ({text})"))
         }
-        ProxyError::Refused { status, text } if *status == http::StatusCode::UNAUTHORIZED && text.contains(r#""kind":"Status""#) => {
-            Reason::ClusterLogin(text.clone())
-        }
-        ProxyError::Refused { status, text } if *status == http::StatusCode::INSUFFICIENT_STORAGE => inspector(FailureCode::NoSpace, text),
+        ProxyError::Refused { status, text, of_api_server: true } if *status == http::StatusCode::UNAUTHORIZED => Reason::ClusterLogin(text.clone()),
+        ProxyError::Refused { status, text, .. } if *status == http::StatusCode::INSUFFICIENT_STORAGE => inspector(FailureCode::NoSpace, text),
         other => Reason::WrongReport(format!("the inspector answered {other}")),
     }
 }
@@ -302,7 +254,7 @@ fn refused(error: &ProxyError) -> Reason {
 /// What content the inspector does not take is damaged or too large.
 fn content_refused(error: &ProxyError) -> Reason {
     match error {
-        ProxyError::Refused { status, text } if matches!(*status, http::StatusCode::BAD_REQUEST | http::StatusCode::PAYLOAD_TOO_LARGE) => {
+        ProxyError::Refused { status, text, .. } if matches!(*status, http::StatusCode::BAD_REQUEST | http::StatusCode::PAYLOAD_TOO_LARGE) => {
             inspector(FailureCode::ContentError, text)
         }
         other => refused(other),
@@ -317,18 +269,6 @@ fn inspector(code: FailureCode, text: &str) -> Reason {
     Reason::Inspector(Failure { code, message: format!("{what}: {text}") })
 }
 
-/// Whether Postgres refused the data, which another try would not change.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    let code = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
-    // Class 57: it is shutting down; 53: out of resources; 40: a deadlock; 08: connection; 25: read-only standby.
-    code.is_some_and(|code| !["57", "53", "40", "08", "25"].iter().any(|class| code.starts_with(class)))
-}
-
-async fn measured(packed: Bytes, limit: u64) -> anyhow::Result<i64> {
-    let size = tokio::task::spawn_blocking(move || report::unpacked_size(&packed, limit)).await??;
-    Ok(i64::try_from(size)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,16 +276,15 @@ mod tests {
 
     #[test]
     fn what_the_inspector_answers_becomes_the_reason_it_is() {
-        let status = r#"{"kind":"Status","message":"no"}"#;
         for (code, text, want, for_content) in [
             (StatusCode::INSUFFICIENT_STORAGE, "No space left on device (os error 28)", "no_space", "no_space"),
             (StatusCode::PAYLOAD_TOO_LARGE, "the content is too large", "wrong_report", "content_error"),
             (StatusCode::BAD_REQUEST, "the content's SHA-256 is 00", "wrong_report", "content_error"),
-            (StatusCode::FORBIDDEN, status, "forbidden", "forbidden"),
-            (StatusCode::UNAUTHORIZED, status, "cluster_login", "cluster_login"),
+            (StatusCode::FORBIDDEN, "no", "forbidden", "forbidden"),
+            (StatusCode::UNAUTHORIZED, "no", "cluster_login", "cluster_login"),
             (StatusCode::CONFLICT, "not ready", "wrong_report", "wrong_report"),
         ] {
-            let error = ProxyError::Refused { status: code, text: text.into() };
+            let error = ProxyError::Refused { status: code, text: text.into(), of_api_server: text == "no" };
             assert_eq!((refused(&error).code(), content_refused(&error).code()), (want, for_content), "{code}");
         }
     }

@@ -58,7 +58,7 @@ fn failing(scan: &Scan, high: usize) -> InspectionReport {
 async fn save_report(ctx: &SmartState, scan: &Scan, report: &InspectionReport) -> bool {
     let mut conn = ctx.pool.acquire().await.unwrap();
     let evidence = Evidence { log: String::new(), events: serde_json::json!([]) };
-    let saved = save(&mut conn, ctx, scan, report, &[], &judge(report), &evidence).await.unwrap();
+    let saved = save(&mut conn, ctx, scan, report, &judge(report), &evidence).await.unwrap();
     sqlx::query("UPDATE scans SET state = 'finished' WHERE id = $1").bind(scan.id).execute(&mut *conn).await.unwrap();
     saved
 }

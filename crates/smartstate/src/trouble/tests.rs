@@ -49,3 +49,35 @@ fn a_namespace_that_is_going_or_gone_is_named() {
     }
     assert_eq!(code(404, r#"pods "x" not found"#), Some("pod_rejected"));
 }
+
+#[tokio::test]
+async fn a_no_for_now_is_said_after_the_first_time_and_stays_in_the_servers_own_words() {
+    let text = r#"pods "x" is forbidden: error fetching namespace "tidewaiter": unable to find annotation openshift.io/sa.scc.uid-range"#;
+    let heard = std::sync::Mutex::new(vec![]);
+    let say = |reason: Reason| {
+        heard.lock().unwrap().push(reason.message());
+        std::future::ready(Ok(()))
+    };
+    let until = Instant::now() + PAUSE * 5;
+    let asked = ask_saying::<(), _, _>(until, say, || async { Err(kube::Error::Api(Status::failure(text, "Forbidden").with_code(403).boxed())) }).await;
+    let Err(Halt::Because(reason)) = asked else { panic!("it stays a no") };
+    assert_eq!((reason.code(), reason.message()), ("pod_rejected", format!("The cluster refuses the scan pod: {text}")));
+    assert!(reason.advice().contains("range of users"), "{}", reason.advice());
+    assert_eq!(*heard.lock().unwrap(), [reason.message()], "once, since it does not change");
+}
+
+#[test]
+fn an_error_that_stays_is_told_in_the_servers_own_words_and_without_a_dump() {
+    let status = |code: u16, message: &str| kube::Error::Api(Status::failure(message, "x").with_code(code).boxed());
+    let account = r#"pods "x" is forbidden: error looking up service account tidewaiter/default: serviceaccount "default" not found"#;
+    for (error, code, message) in [
+        (status(500, "etcdserver: no leader"), "cluster_error", "The cluster's API server answers with an error (500): etcdserver: no leader".to_owned()),
+        (status(403, account), "pod_rejected", format!("The cluster refuses the scan pod: {account}")),
+    ] {
+        let reason = lasting(&error);
+        assert_eq!((reason.code(), reason.message()), (code, message));
+    }
+    assert!(lasting(&status(403, account)).advice().contains("service account default"));
+    assert!(!lasting(&status(503, &"x\n".repeat(100_000))).message().contains("Status {"));
+    assert!(lasting(&status(503, &"x\n".repeat(100_000))).message().len() < 2_000);
+}

@@ -102,3 +102,47 @@ fn what_is_noted_of_events_holds_no_nul() {
     strip_nul(&mut events);
     assert_eq!(events, json!([{ "message": "ab", "count": 1, "at": null }]));
 }
+
+/// As a kubelet tells them while the first container works: the other one waits.
+fn pulling(state: Value) -> Pod {
+    let status = |name: &str, state: Value| json!({ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+    pod(json!({
+        "phase": "Pending",
+        "initContainerStatuses": [status(PULL_CONTAINER, state)],
+        "containerStatuses": [status(CONTAINER, json!({ "waiting": { "reason": "PodInitializing" } }))],
+    }))
+}
+
+#[test]
+fn the_container_that_pulls_counts_until_it_has_ended_well() {
+    assert_eq!(look(Some(&pulling(json!({ "running": {} }))), "u"), Sight::Running);
+    assert!(matches!(look(Some(&pulling(json!({ "waiting": { "reason": "PodInitializing" } }))), "u"), Sight::Coming { .. }));
+    for (reason, want) in [("ImagePullBackOff", "inspector_pull_error"), ("CreateContainerConfigError", "pod_config_error")] {
+        assert_eq!(code(look(Some(&pulling(json!({ "waiting": { "reason": reason, "message": "m" } }))), "u")), want);
+    }
+    let ended = |reason: &str, code: i32| pulling(json!({ "terminated": { "reason": reason, "exitCode": code, "message": "a\nlast words\n" } }));
+    assert_eq!(code(look(Some(&ended("OOMKilled", 137)), "u")), "out_of_memory");
+    let Sight::Over(reason) = look(Some(&ended("Error", 1)), "u") else { panic!("it is over") };
+    assert_eq!(reason.message(), "The scan pod ended before its report was fetched: exit code 1: last words");
+    assert!(matches!(look(Some(&ended("Completed", 0)), "u"), Sight::Coming { .. }), "the other one is on its way");
+}
+
+/// Source: what schedulers and kubelets of 1.36 write.
+#[test]
+fn events_have_the_time_that_their_api_gives_them() {
+    let at = |event: Value| told(&serde_json::from_value(event).unwrap())["at"].clone();
+    let base = json!({ "metadata": {}, "involvedObject": {}, "reason": "FailedScheduling", "firstTimestamp": null, "lastTimestamp": null, "count": null });
+    let with = |fields: Value| {
+        let mut event = base.clone();
+        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        event
+    };
+    assert_eq!(at(with(json!({ "eventTime": "2026-11-28T15:58:26.065193Z" }))), "2026-11-28T15:58:26.065193Z");
+    let series = json!({ "eventTime": "2026-11-28T15:58:26.065193Z", "series": { "count": 3, "lastObservedTime": "2026-11-28T16:00:00.000001Z" } });
+    assert_eq!(at(with(series.clone())), "2026-11-28T16:00:00.000001Z");
+    assert_eq!(told(&serde_json::from_value(with(series)).unwrap())["count"], 3);
+    let kubelet = json!({ "eventTime": null, "firstTimestamp": "2026-11-28T15:54:02Z", "lastTimestamp": "2026-11-28T15:55:41Z", "count": 5 });
+    assert_eq!(at(with(kubelet)), "2026-11-28T15:55:41Z");
+    assert_eq!(at(with(json!({ "firstTimestamp": "2026-11-28T15:54:02Z" }))), "2026-11-28T15:54:02Z");
+    assert_eq!(at(base.clone()), Value::Null);
+}
