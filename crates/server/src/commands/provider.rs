@@ -39,7 +39,14 @@ async fn add(pool: &PgPool, settings: &Settings, by: By<'_>, new: AddProvider) -
     Ok(())
 }
 
-async fn save(pool: &PgPool, sealer: &Sealer, by: By<'_>, new: NewProvider, replace: bool, share_results: Option<bool>) -> anyhow::Result<(ProviderId, TaskId)> {
+async fn save(
+    pool: &PgPool,
+    sealer: &Sealer,
+    by: By<'_>,
+    new: NewProvider,
+    replace: bool,
+    share_results: Option<bool>,
+) -> anyhow::Result<(ProviderId, TaskId)> {
     let clock = Clock::default();
     let mut tx = pool.begin().await?;
     let old = if replace { provider::find_by_name(&mut tx, &new.name).await? } else { None };

@@ -181,7 +181,9 @@ impl Provider {
 
     /// A refresh runs, or was cut off.
     fn refreshing(&self) -> bool {
-        self.paused_at.is_none() && self.refresh_started_at.is_some_and(|started| self.refreshed_at.is_none_or(|refreshed| refreshed < started)) && self.refresh_error.is_empty()
+        self.paused_at.is_none()
+            && self.refresh_started_at.is_some_and(|started| self.refreshed_at.is_none_or(|refreshed| refreshed < started))
+            && self.refresh_error.is_empty()
     }
 
     /// Share of its images that were inspected, 0 to 100.
