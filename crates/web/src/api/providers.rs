@@ -239,7 +239,7 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
         created.push(PROVIDERS.show(&mut tx, host, id.0, &[]).await?);
     }
     tx.commit().await?;
-    for new in &wanted {
+    for (new, _) in &new {
         access::audit::provider_added(caller.by(), &new.name);
     }
     Ok(created)
