@@ -194,7 +194,7 @@ async fn menus_offer_what_there_is_to_filter_by(pool: PgPool) {
     )
     .await;
     assert!(browser.get("/images").await.texts("a.pf-v6-c-menu__item[href='/images?project=2']").is_empty(), "too many for a menu");
-    assert_eq!(browser.get("/providers").await.texts("a.pf-v6-c-menu__item[href^='/providers?status=']").len(), 8);
+    assert_eq!(browser.get("/providers").await.texts("a.pf-v6-c-menu__item[href^='/providers?status=']").len(), 10);
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
