@@ -192,7 +192,7 @@ fn a_feed_that_concerns_nothing_installed_is_a_whole_check_and_one_that_cannot_d
 #[test]
 fn a_report_whose_lists_do_not_end_is_refused_while_it_is_read() {
     let whole = String::from_utf8(serde_json::to_vec(&report(7)).unwrap()).unwrap();
-    let endless = |item: &str| format!("[{}]", vec![item; 2_000_000].join(","));
+    let endless = |item: &str| format!("[{}]", vec![item; 300_000].join(","));
     for (field, item) in [
         ("warnings", r#""""#),
         ("cut_files", r#""""#),
@@ -204,14 +204,14 @@ fn a_report_whose_lists_do_not_end_is_refused_while_it_is_read() {
         assert!(matches!(&refused, Unread::TooMuch(text) if text.starts_with(field)), "{refused:?}");
     }
     for (within, field) in [("config", "env"), ("config", "labels"), ("os", "id_like"), ("package_database", "paths"), ("package_database", "other")] {
-        let list = if field == "labels" { format!("{{{}}}", vec![r#""":"""#; 2_000_000].join(",")) } else { endless(r#""""#) };
+        let list = if field == "labels" { format!("{{{}}}", vec![r#""":"""#; 300_000].join(",")) } else { endless(r#""""#) };
         let json = whole.replacen(&format!(r#""{within}":{{"#), &format!(r#""{within}":{{"{field}":{list},"#), 1);
         let refused = read(&zstd::encode_all(json.as_bytes(), 1).unwrap(), &scan(7), HELD);
         assert!(matches!(&refused, Err(Unread::TooMuch(text)) if text.contains(within)), "{within}.{field}: {refused:?}");
     }
     let rule = r#"{"rule_id":"","outcome":"pass","severity":"low","title":"","identifiers":[]}"#;
     for (field, item, named) in [("rules", rule, "layers[0].rules"), ("identifiers", r#"{"system":"","text":""}"#, "layers[0].rules[0].identifiers")] {
-        let json = whole.replacen(&format!(r#""{field}":["#), &format!(r#""{field}":[{},"#, vec![item; 700_000].join(",")), 1);
+        let json = whole.replacen(&format!(r#""{field}":["#), &format!(r#""{field}":[{},"#, vec![item; 300_000].join(",")), 1);
         let refused = read(&zstd::encode_all(json.as_bytes(), 1).unwrap(), &scan(7), HELD).unwrap_err();
         assert!(matches!(&refused, Unread::TooMuch(text) if text.starts_with(named)), "{refused:?}");
     }
