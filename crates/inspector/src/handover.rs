@@ -21,7 +21,7 @@ pub enum Part {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
-    Unpacked(Unpacked),
+    Unpacked(Box<Unpacked>),
     Failed(Failure),
 }
 
@@ -32,7 +32,7 @@ fn file(settings: &Settings) -> PathBuf {
 /// Leaves how the pull ended.
 pub(crate) fn leave(settings: &Settings, pulled: Result<Unpacked, Failure>) -> io::Result<()> {
     let outcome = match pulled {
-        Ok(unpacked) => Outcome::Unpacked(unpacked),
+        Ok(unpacked) => Outcome::Unpacked(Box::new(unpacked)),
         Err(failure) => {
             // On a full disk there is no room even for the reason.
             let _ = std::fs::remove_dir_all(settings.work.join("blobs"));
@@ -46,7 +46,7 @@ pub(crate) fn leave(settings: &Settings, pulled: Result<Unpacked, Failure>) -> i
 pub(crate) fn take_up(settings: &Settings) -> Result<Unpacked, Failure> {
     let read = std::fs::read(file(settings)).and_then(|json| Ok(serde_json::from_slice(&json)?));
     match read {
-        Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
+        Ok(Outcome::Unpacked(unpacked)) => Ok(*unpacked),
         Ok(Outcome::Failed(failure)) => Err(failure),
         Err(error) => Err(Failure { code: FailureCode::Internal, message: format!("The container that pulls left no image: {error}.") }),
     }

@@ -129,7 +129,7 @@ impl Walk<'_> {
         let mut file = File::open(entry.path())?;
         if only_tokens {
             let size = file.metadata()?.len();
-            if size < 16 || size > MAX_FILE_BYTES {
+            if !(16..=MAX_FILE_BYTES).contains(&size) {
                 return Ok(None);
             }
             file.by_ref().take(TEXT_BYTES).read_to_end(&mut self.buffer)?;
