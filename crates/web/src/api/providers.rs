@@ -160,6 +160,7 @@ async fn edit(state: &State, caller: &Caller, host: &str, id: i64, request: &Val
     smartstate::share_results(&mut tx, &state.clock, ProviderId(id), shares).await?.ok_or_else(|| ApiError::NotFound(PROVIDERS.missing(id)))?;
     let shown = PROVIDERS.show(&mut tx, host, id, &[]).await?;
     tx.commit().await?;
+    access::audit::provider_changed(caller.by(), shown["name"].as_str().unwrap_or_default());
     Ok(shown)
 }
 
@@ -239,8 +240,8 @@ async fn create(state: &State, caller: &Caller, host: &str, request: &Value) -> 
         created.push(PROVIDERS.show(&mut tx, host, id.0, &[]).await?);
     }
     tx.commit().await?;
-    for (new, _) in &new {
-        access::audit::provider_added(caller.by(), &new.name);
+    for (added, _) in &new {
+        access::audit::provider_added(caller.by(), &added.name);
     }
     Ok(created)
 }
