@@ -29,13 +29,13 @@ impl Cluster {
         let app = Router::new()
             .route("/version", get(|| async { Json(json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.0" })) }))
             .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(|| async { Json(json!({ "status": { "allowed": true } })) }))
-            .route("/api/v1/namespaces/{namespace}", get(|Path(name): Path<String>| async { Json(json!({ "metadata": { "name": name } })) }))
+            .route("/api/v1/namespaces/{namespace}", get(|Path(name): Path<String>| async move { Json(json!({ "metadata": { "name": name } })) }))
             .route("/apis/scheduling.k8s.io/v1/priorityclasses/{name}", get(priority_class))
             .route("/api/v1/namespaces/{namespace}/pods", get(list).post(create))
             .route(one, get(show).delete(delete))
             .route(&format!("{one}/proxy/{{*path}}"), get(proxied).post(|| async { StatusCode::ACCEPTED }))
-            .route("/api/v1/{kind}", get(|parameters: Parameters| async { nothing(&parameters).await }))
-            .fallback(|parameters: Parameters| async { nothing(&parameters).await })
+            .route("/api/v1/{kind}", get(|parameters: Parameters| async move { nothing(&parameters).await }))
+            .fallback(|parameters: Parameters| async move { nothing(&parameters).await })
             .with_state(cluster.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

@@ -120,7 +120,7 @@ impl Curl {
         match &connection.auth {
             Auth::Token(token) => arguments.extend(["--header".into(), format!("Authorization: Bearer {token}")]),
             Auth::Basic { username, password } => arguments.extend(["--user".into(), format!("{username}:{password}")]),
-            Auth::ClientCertificate { certificate_pem, key_pem } => {
+            Auth::ClientCertificate { certificate_pem, key_pem, .. } => {
                 arguments.extend(["--cert".into(), file("cert.pem", certificate_pem)?, "--key".into(), file("key.pem", key_pem)?]);
             }
         }

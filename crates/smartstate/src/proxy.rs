@@ -137,7 +137,8 @@ fn unsuccessful(status: StatusCode, body: &[u8]) -> ProxyError {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
         // With 404 the pod is gone, which whoever looks at the pod will see.
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_FOUND => of_api_server,
+        // With 400 ("address not allowed") it has no address yet, or none any more.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => of_api_server,
         _ => false,
     };
     if passing { ProxyError::Away(format!("{status}: {text}")) } else { ProxyError::Refused { status, text, of_api_server } }
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_busy_api_server_is_asked_again_and_a_no_of_the_inspector_is_heard() {
         let status = |code: u16| format!(r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"x","code":{code}}}"#);
-        for code in [404, 408, 429, 500, 502, 503, 504] {
+        for code in [400, 404, 408, 429, 500, 502, 503, 504] {
             assert!(is_away(code, &status(code)), "{code}");
         }
         assert!(is_away(503, "Error trying to reach service: 'dial tcp 10.0.0.7:8765: connect: connection refused'"));
