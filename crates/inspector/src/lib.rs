@@ -7,6 +7,8 @@ mod config;
 mod content;
 pub mod facts;
 mod failure;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod go;
 pub mod handover;
 mod inside;

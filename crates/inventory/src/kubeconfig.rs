@@ -156,7 +156,8 @@ fn auth(user: &Named<'_>) -> Result<Auth> {
     let token = text("token")?.trim();
     let (username, password) = (text("username")?, text("password")?);
     let (certificate, key) = (text("client-certificate-data")?, text("client-key-data")?);
-    if !token.is_empty() && !(username.is_empty() && password.is_empty()) {
+    let has_basic = !username.is_empty() || !password.is_empty();
+    if !token.is_empty() && has_basic {
         return Err(ConnectError::input(
             format!("The kubeconfig's {at} has both a token and a password, and nothing says which counts."),
             "Remove one of them; kubectl refuses such a file too.",

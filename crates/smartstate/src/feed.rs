@@ -34,12 +34,15 @@ struct Slot {
     failed: Option<(Instant, String)>,
 }
 
+/// By location and the SHA-256 that it must have.
+type Slots = HashMap<(String, Option<String>), Arc<Mutex<Slot>>>;
+
 /// The configured feeds and what of them is loaded.
 pub(crate) struct Feeds {
     feeds: Vec<Feed>,
     allow_http: bool,
     /// One slot per location: two scans that need the same feed load it once.
-    kept: std::sync::Mutex<HashMap<(String, Option<String>), Arc<Mutex<Slot>>>>,
+    kept: std::sync::Mutex<Slots>,
 }
 
 impl Feeds {

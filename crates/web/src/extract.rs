@@ -59,13 +59,14 @@ impl Upload {
 
 /// UTF-8, or UTF-16 with its mark, as PowerShell writes files.
 fn text(bytes: &[u8]) -> Option<String> {
-    let (rest, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes {
-        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
+    let (rest, little) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (rest, true),
+        [0xfe, 0xff, rest @ ..] => (rest, false),
         _ => return String::from_utf8(bytes.to_vec()).ok(),
     };
     let (pairs, []) = rest.as_chunks::<2>() else { return None };
-    String::from_utf16(&pairs.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok()
+    let units: Vec<u16> = pairs.iter().map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) }).collect();
+    String::from_utf16(&units).ok()
 }
 
 fn broken() -> Error {

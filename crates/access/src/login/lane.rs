@@ -12,16 +12,19 @@ const KNOWN_AT_MOST: usize = 16;
 /// Of the places for unknown ones, as many can be one address's.
 const PER_ADDRESS: usize = 8;
 
+/// Attempts under way, by address.
+type Counts = Arc<Mutex<HashMap<String, usize>>>;
+
 pub(super) struct Lanes {
     unknown: Arc<Semaphore>,
     known: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<String, usize>>>,
+    by_address: Counts,
 }
 
 /// A place among the attempts that are worked on; given back when it is dropped.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
-    address: Option<(Arc<Mutex<HashMap<String, usize>>>, String)>,
+    address: Option<(Counts, String)>,
 }
 
 impl Lanes {

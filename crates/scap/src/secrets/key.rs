@@ -29,10 +29,10 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
         }
     }
     let putty = text.find("PuTTY-User-Key-File-");
-    if let (Some(head), Some((at, mark))) = (putty, text.match_indices("Private-Lines:").next()) {
-        if head < at {
-            found.push(Secret { kind: Kind::PrivateKey, what: "PuTTY private key", range: at + mark.len()..text.len() });
-        }
+    if let (Some(head), Some((at, mark))) = (putty, text.match_indices("Private-Lines:").next())
+        && head < at
+    {
+        found.push(Secret { kind: Kind::PrivateKey, what: "PuTTY private key", range: at + mark.len()..text.len() });
     }
     found
 }

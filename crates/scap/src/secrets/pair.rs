@@ -64,7 +64,7 @@ fn assigned(text: &str, sign: usize, style: Style) -> Option<Pair<'_>> {
     let bytes = text.as_bytes();
     let colon = bytes[sign] == b':';
     let (before, after) = (sign.checked_sub(1).map(|at| bytes[at]), bytes.get(sign + 1).copied());
-    if matches!(before, Some(b'=' | b'!' | b'<' | b'>' | b':')) && !(before == Some(b':') && !colon)
+    if matches!(before, Some(b'=' | b'!' | b'<' | b'>' | b':')) && (colon || before != Some(b':'))
         || matches!(after, Some(b'=')) && !colon && style == Style::Code
     {
         return None;
