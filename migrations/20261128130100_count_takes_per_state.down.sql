@@ -1,1 +1,1 @@
-ALTER TABLE scans DROP COLUMN taken_in_state;
+ALTER TABLE scans DROP COLUMN reads_begun;

@@ -1,2 +1,2 @@
-ALTER TABLE scans ADD COLUMN taken_in_state SMALLINT NOT NULL DEFAULT 0;
-COMMENT ON COLUMN scans.taken_in_state IS 'how many drivers the scan has had in its present state, without those that gave it back: one whose servers all stop in one state is what stops them';
+ALTER TABLE scans ADD COLUMN reads_begun SMALLINT NOT NULL DEFAULT 0;
+COMMENT ON COLUMN scans.reads_begun IS 'how many servers began to read what the pod sent in the present state and did not come to the end of it: one whose servers all stop is what stops them';

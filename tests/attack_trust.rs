@@ -100,13 +100,20 @@ impl Liar {
         found.map_or_else(|| refused(404), |pod| ok(&pod))
     }
 
+    /// The scan pods that a query's field selector means.
+    fn pods_named(&self, query: &str) -> Vec<Value> {
+        let pods = self.pods.lock().unwrap();
+        pods.iter().filter(|(name, _)| !query.contains("fieldSelector") || query.contains(name.as_str())).map(|(_, pod)| pod.clone()).collect()
+    }
+
     fn run(&self, mut pod: Value) -> Response {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         pod["metadata"]["uid"] = json!(format!("{}-{name}", self.name));
         let started = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
-        let container = pod["spec"]["containers"][0]["name"].clone();
-        pod["status"] = json!({"phase": "Running", "containerStatuses": [
-            {"name": container, "image": "", "imageID": "", "ready": true, "restartCount": 0, "started": true, "state": started}]});
+        let status = |name: &Value, state: &Value| json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state});
+        let [pull, inspect] = ["initContainers", "containers"].map(|kind| pod["spec"][kind][0]["name"].clone());
+        pod["status"] = json!({"phase": "Running", "initContainerStatuses": [status(&pull, &json!({"terminated": {"exitCode": 0}}))],
+                               "containerStatuses": [status(&inspect, &started)]});
         self.pods.lock().unwrap().insert(name, pod.clone());
         ok(&pod)
     }
@@ -139,7 +146,8 @@ async fn answer(State(liar): State<Arc<Liar>>, request: Request) -> Response {
         ("GET", ["api", "v1", "namespaces", _, "pods", _, "log"]) => Response::new(Body::empty()),
         ("POST", ["api", "v1", "namespaces", _, "pods"]) => liar.run(serde_json::from_slice(&body).unwrap_or_default()),
         (method @ ("GET" | "DELETE"), ["api", "v1", "namespaces", _, "pods", pod]) => liar.pod(method, pod),
-        ("GET", [.., "secrets" | "events" | "pods"]) => ok(&liar.list("Thing", vec![])),
+        ("GET", ["api", "v1", "namespaces", _, "pods"]) => ok(&liar.list("Pod", liar.pods_named(head.uri.query().unwrap_or_default()))),
+        ("GET", [.., "secrets" | "events"]) => ok(&liar.list("Thing", vec![])),
         ("POST", [.., "selfsubjectaccessreviews"]) => {
             let mut review: Value = serde_json::from_slice(&body).unwrap_or_default();
             review["status"] = json!({"allowed": true});

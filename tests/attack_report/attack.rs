@@ -72,7 +72,7 @@ pub fn report(attack: Attack, scan: &str, digest: &str) -> Vec<u8> {
         Attack::Labels => (r#""config":{"labels":{"#.into(), r#""":"","#.into()),
         Attack::Unknown => (r#""package_database":{"nonsense":["#.into(), r#""","#.into()),
         Attack::Depth => (r#""nonsense":"#.into(), "[".into()),
-        Attack::Text => (r#""media_type":""#.into(), "x".into()),
+        Attack::Text => (r#""nonsense":""#.into(), "x".into()),
         Attack::Window => (r#""media_type":""#.into(), "x".into()),
         Attack::Artifacts | Attack::Status | Attack::Silence => return vec![],
     };

@@ -75,8 +75,8 @@ pub(crate) struct Scan {
     pub token: Option<Vec<u8>>,
     pub warnings: Vec<String>,
     pub state_deadline_at: Option<chrono::DateTime<chrono::Utc>>,
-    /// How many drivers it has had in this state, this one included.
-    pub taken_in_state: i16,
+    /// How many servers began to read what its pod sent in this state, and did not come to the end of it.
+    pub reads_begun: i16,
 }
 
 // Logs must never show a token, not even a sealed one.
@@ -100,13 +100,13 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
     let taken = sqlx::query_as!(
         Scan,
         r#"UPDATE scans
-           SET lease_owner = $2, lease_until = $3, fence = fence + 1, taken_in_state = LEAST(taken_in_state, 1000) + 1
+           SET lease_owner = $2, lease_until = $3, fence = fence + 1
            WHERE id = $1
              AND state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $4)
            RETURNING id AS "id: ScanId", digest, image_id AS "image: ImageId", provider_id AS "provider!: ProviderId", task_id AS "task: TaskId",
                      reference, tried_references AS tried, state AS "state: State", fence, attempt, namespace, pod_name, pod_uid, token, warnings,
-                     state_deadline_at, taken_in_state"#,
+                     state_deadline_at, reads_begun"#,
         scan.0,
         &*ctx.owner,
         now + Duration::seconds(LEASE_SECS),
@@ -118,13 +118,13 @@ pub(crate) async fn take(conn: &mut PgConnection, ctx: &SmartState, scan: ScanId
     Ok(taken)
 }
 
-/// Scans past waiting that nobody drives, each with how many drivers it has had in its state.
+/// Scans past waiting that nobody drives, each with how many servers began to read what its pod sent and did not come to the end of it.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<Vec<(ScanId, i16)>> {
     let scans = sqlx::query!(
-        r#"SELECT id AS "id: ScanId", taken_in_state
+        r#"SELECT id AS "id: ScanId", reads_begun
            FROM scans
            WHERE state NOT IN ('waiting', 'finished')
              AND (lease_until IS NULL OR lease_until < $1)
@@ -133,7 +133,7 @@ pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow:
     )
     .fetch_all(conn)
     .await?;
-    Ok(scans.into_iter().map(|scan| (scan.id, scan.taken_in_state)).collect())
+    Ok(scans.into_iter().map(|scan| (scan.id, scan.reads_begun)).collect())
 }
 
 /// Gives back all leases of this process, so that another server need not wait for them to lapse. It was not these scans that stopped it.
@@ -143,7 +143,7 @@ pub(crate) async fn lapsed(conn: &mut PgConnection, ctx: &SmartState) -> anyhow:
 pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyhow::Result<()> {
     sqlx::query!(
         "UPDATE scans
-         SET lease_owner = NULL, lease_until = NULL, taken_in_state = GREATEST(taken_in_state - 1, 0)
+         SET lease_owner = NULL, lease_until = NULL, reads_begun = GREATEST(reads_begun - 1, 0)
          WHERE lease_owner = $1
            AND state <> 'finished'",
         &*ctx.owner
@@ -153,12 +153,35 @@ pub(crate) async fn give_back(conn: &mut PgConnection, ctx: &SmartState) -> anyh
     Ok(())
 }
 
+/// A server is about to read what the pod sent. Gives how many have begun that in this state without coming to the end of it, this one included; `None`:
+/// another server has the scan.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn begin_reading(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<Option<i16>> {
+    let begun = sqlx::query_scalar!(
+        "UPDATE scans SET reads_begun = LEAST(reads_begun, 1000) + 1 WHERE id = $1 AND fence = $2 RETURNING reads_begun",
+        scan.id.0,
+        scan.fence
+    );
+    Ok(begun.fetch_optional(conn).await?)
+}
+
+/// What the pod sent was read to its end.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn end_reading(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
+    sqlx::query!("UPDATE scans SET reads_begun = 0 WHERE id = $1 AND fence = $2", scan.id.0, scan.fence).execute(conn).await?;
+    Ok(())
+}
+
 /// A driver leaves the scan where it is, since the database did not answer: it was not the scan that stopped it.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn leave(conn: &mut PgConnection, scan: &Scan) -> anyhow::Result<()> {
-    sqlx::query!("UPDATE scans SET taken_in_state = GREATEST(taken_in_state - 1, 0) WHERE id = $1 AND fence = $2", scan.id.0, scan.fence).execute(conn).await?;
+    sqlx::query!("UPDATE scans SET reads_begun = GREATEST(reads_begun - 1, 0) WHERE id = $1 AND fence = $2", scan.id.0, scan.fence).execute(conn).await?;
     Ok(())
 }
 

@@ -10,6 +10,8 @@ mod closing;
 mod content;
 mod deadline;
 mod feed;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod launch;
 mod lease;
 mod packages;

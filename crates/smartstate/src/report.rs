@@ -38,6 +38,16 @@ pub(crate) fn read(packed: &[u8], scan: &Scan, held_bytes: usize) -> Result<Insp
     Ok(report)
 }
 
+/// Reads, cleans and judges a report of whatever scan.
+#[cfg(fuzzing)]
+pub(crate) fn judge_json(json: &[u8]) {
+    let limits = Limits { document_bytes: UNPACKED_BYTES, text_bytes: TEXT_BYTES, depth: DEPTH, items: ITEMS, held_bytes: 64 << 20 };
+    if let Ok(mut report) = bounded::from_json::<InspectionReport>(json, limits) {
+        clean(&mut report);
+        let _ = judge(&report);
+    }
+}
+
 fn belongs(report: &InspectionReport, scan: &Scan) -> anyhow::Result<()> {
     ensure!(report.version <= REPORT_VERSION, "its version {} is newer than this server's {REPORT_VERSION}", report.version);
     ensure!(report.scan_id == scan.id.to_string(), "it belongs to scan {} and not to {}", words::clean(&report.scan_id, 80), scan.id);

@@ -91,7 +91,7 @@ async fn close(
     let closed = sqlx::query!(
         "UPDATE scans
          SET state = 'cleaning', outcome = $3, reason_code = $4, message = $5, advice = $6, os_name = $7, warnings = $8, timings = timings || $9,
-             pod_log = $10, pod_events = $11, state_deadline_at = $12, taken_in_state = 1
+             pod_log = $10, pod_events = $11, state_deadline_at = $12, reads_begun = 0
          WHERE id = $1
            AND fence = $2
            AND state = 'fetching'",

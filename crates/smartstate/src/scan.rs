@@ -30,7 +30,7 @@ const PODS_AT_MOST: i16 = 2;
 const REMOVED_WITHIN: Duration = Duration::from_secs(20);
 /// A scan that was taken over more often than any row of restarts explains fails each time in a way of its own.
 const TAKEN_AT_MOST: i64 = 30;
-/// So many servers that stop in one state of a scan are not chance.
+/// So many servers that stop while they read what one scan's pod sent are not chance.
 const STOPPED_AT_MOST: i16 = 3;
 
 /// Drives a taken scan in a task of its own, until it is finished, lost to another server, or this server stops. `alone` is held until it is past its present
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
             }
         }
         // What stops servers when the pod is removed is left to the reaper.
-        if self.scan.state != State::Cleaning || self.scan.taken_in_state <= STOPPED_AT_MOST {
+        if self.scan.state != State::Cleaning || self.scan.reads_begun <= STOPPED_AT_MOST {
             self.clean().await;
         }
         self.finish().await
@@ -141,11 +141,29 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// To be called before what the pod sent is read: a scan whose servers stop again and again while they do is not tried for ever.
+    async fn begin_reading(&mut self) -> Result<(), Halt> {
+        let begun = lease::begin_reading(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
+        self.scan.reads_begun = begun.context("another server has taken the scan")?;
+        self.refuse_if_it_stops_servers()
+    }
+
+    async fn end_reading(&mut self) -> Result<(), Halt> {
+        lease::end_reading(&mut *self.ctx.pool.acquire().await?, &self.scan).await?;
+        self.scan.reads_begun = 0;
+        Ok(())
+    }
+
+    fn refuse_if_it_stops_servers(&self) -> Result<(), Halt> {
+        match self.scan.reads_begun {
+            ..=STOPPED_AT_MOST => Ok(()),
+            _ => Err(Reason::ServersStopped { servers: STOPPED_AT_MOST, doing: self.scan.state.doing() }.into()),
+        }
+    }
+
     /// From the present state until everything is saved.
     async fn steps(&mut self) -> Result<(), Halt> {
-        if self.scan.taken_in_state > STOPPED_AT_MOST {
-            return Err(Reason::ServersStopped { servers: STOPPED_AT_MOST, doing: self.scan.state.doing() }.into());
-        }
+        self.refuse_if_it_stops_servers()?;
         self.connect().await?;
         if self.scan.fence > TAKEN_AT_MOST {
             return Err(Reason::Internal(format!("the scan stopped {TAKEN_AT_MOST} times without a word")).into());
@@ -222,7 +240,7 @@ impl<'a> Run<'a> {
         let saved = sqlx::query!(
             "UPDATE scans
              SET state = $3, state_deadline_at = $4, timings = timings || $5, pod_name = $6, pod_uid = $7, attempt = $8, warnings = $9,
-                 reference = $10, tried_references = $11, taken_in_state = 1
+                 reference = $10, tried_references = $11, reads_begun = 0
              WHERE id = $1
                AND fence = $2
                AND state <> 'finished'",
@@ -255,7 +273,7 @@ impl<'a> Run<'a> {
         }
         tx.commit().await?;
         self.scan.state = state;
-        self.scan.taken_in_state = 1;
+        self.scan.reads_begun = 0;
         self.alone = None;
         self.scan.state_deadline_at = Some(deadline);
         self.entered_at = now;

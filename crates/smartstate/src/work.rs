@@ -13,7 +13,7 @@ const PASS_EVERY: Duration = Duration::from_secs(1);
 const REAP_EVERY: Duration = Duration::from_secs(30);
 /// How many scans one process drives at most, over all providers.
 const DRIVEN_AT_MOST: usize = 32;
-/// So many drivers in one state, and none that came to its end: the next one drives no other such scan.
+/// So many servers began to read what a scan's pod sent, and none came to its end: the next one drives no other such scan.
 const SUSPECTED_FROM: i16 = 2;
 
 /// The job `AnalyzeImage`: starts what may start now and returns; the scan's own row carries it from there.
@@ -80,7 +80,7 @@ async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
         let most = DRIVEN_AT_MOST.saturating_sub(driven(ctx));
         admission::admit(&mut conn, ctx, provider, i64::try_from(most)?).await?;
     }
-    for (id, drivers) in lease::lapsed(&mut conn, ctx).await? {
+    for (id, reads) in lease::lapsed(&mut conn, ctx).await? {
         if driven(ctx) >= DRIVEN_AT_MOST || ctx.stop.is_cancelled() {
             break;
         }
@@ -88,8 +88,8 @@ async fn pass(ctx: &SmartState) -> anyhow::Result<()> {
         if is_driven(ctx, id) {
             continue;
         }
-        // One of those that have stopped two servers in one state may be what stops them: they are tried one after the other, so that it takes none with it.
-        let alone = match drivers {
+        // One of those that two servers did not survive may be what stops them: they are tried one after the other, so that it takes none with it.
+        let alone = match reads {
             SUSPECTED_FROM.. => match Arc::clone(&ctx.alone).try_acquire_owned() {
                 Ok(alone) => Some(alone),
                 Err(_) => continue,

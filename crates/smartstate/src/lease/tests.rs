@@ -48,17 +48,23 @@ async fn leases_that_are_given_back_can_be_taken_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
-async fn the_drivers_that_a_state_has_had_are_counted_but_for_those_that_gave_the_scan_back(pool: PgPool) {
+async fn servers_that_stop_while_they_read_are_counted_and_those_that_stop_elsewhere_are_not(pool: PgPool) {
     let (ctx, scan) = taken(&pool).await;
     let mut conn = pool.acquire().await.unwrap();
-    assert_eq!(scan.taken_in_state, 1);
-    give_back(&mut conn, &ctx).await.unwrap();
-    let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
-    assert_eq!(again.taken_in_state, 1, "it was given back");
-    sqlx::query("UPDATE scans SET lease_until = NULL").execute(&pool).await.unwrap();
-    let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
-    assert_eq!(again.taken_in_state, 2, "its driver was lost");
+    let taken_again = async |conn: &mut PgConnection| {
+        sqlx::query("UPDATE scans SET lease_until = NULL").execute(&mut *conn).await.unwrap();
+        take(conn, &ctx, scan.id).await.unwrap().unwrap()
+    };
+    let again = taken_again(&mut conn).await;
+    assert_eq!(again.reads_begun, 0, "it was not read");
+    assert_eq!(begin_reading(&mut conn, &scan).await.unwrap(), None, "another server has it");
+    assert_eq!(begin_reading(&mut conn, &again).await.unwrap(), Some(1));
+    let again = taken_again(&mut conn).await;
+    assert_eq!(begin_reading(&mut conn, &again).await.unwrap(), Some(2));
     leave(&mut conn, &again).await.unwrap();
+    let again = taken_again(&mut conn).await;
+    assert_eq!(again.reads_begun, 1, "the second one left it");
+    end_reading(&mut conn, &again).await.unwrap();
     sqlx::query("UPDATE scans SET lease_until = NULL").execute(&pool).await.unwrap();
-    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 1)]);
+    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 0)]);
 }

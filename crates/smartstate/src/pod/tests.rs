@@ -20,7 +20,7 @@ pub(crate) fn scan(id: i64) -> Scan {
         token: None,
         warnings: vec![],
         state_deadline_at: None,
-        taken_in_state: 1,
+        reads_begun: 1,
     }
 }
 

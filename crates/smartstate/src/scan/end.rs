@@ -24,7 +24,7 @@ impl Run<'_> {
         let saved = sqlx::query!(
             "UPDATE scans
              SET state = 'cleaning', outcome = $3, reason_code = $4, message = $5, advice = $6, pod_log = $7, pod_events = $8, state_deadline_at = $9,
-                 warnings = $10, taken_in_state = 1
+                 warnings = $10, reads_begun = 0
              WHERE id = $1
                AND fence = $2
                AND state NOT IN ('cleaning', 'finished')",

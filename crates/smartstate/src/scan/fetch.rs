@@ -36,6 +36,7 @@ fn packed_bytes(room_mib: usize) -> usize {
 impl Run<'_> {
     pub(super) async fn fetch(&mut self) -> Result<(), Halt> {
         let proxy = self.proxy()?;
+        self.begin_reading().await?;
         let notes = self.fetch_artifacts(&proxy).await?;
         let (mut report, room) = self.fetch_report(&proxy).await?;
         report.warnings.extend(notes);

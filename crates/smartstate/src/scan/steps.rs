@@ -121,10 +121,12 @@ impl Run<'_> {
         };
         self.tell("Choosing vulnerability definitions", 52).await?;
         let room = self.room(packages::HELD_MIB).await?;
+        self.begin_reading().await?;
         let listed = self.insist(|| proxy.packages()).await?;
         let packages = tokio::task::spawn_blocking(move || packages::read(&listed)).await.map_err(|error| Reason::Internal(error.to_string()))?;
         let choice = Choice::new(found, packages.map_err(|error| Reason::WrongReport(format!("the list of packages: {error}")))?);
         drop(room);
+        self.end_reading().await?;
         let Some(answers) = self.ask(proxy, choice.questions().await.map_err(internal)?).await? else { return Ok(None) };
         let (wanted, unknown_names) = choice.wanted(answers).await.map_err(internal)?;
         if !unknown_names.is_empty() && !self.fits_elsewhere(os, &unknown_names).await? {
