@@ -90,7 +90,8 @@ impl Liar {
             "status" => ok(&json!({"scan_id": self.scan_id(pod), "phase": "done", "message": "", "failure": null, "os": null, "package_database": null,
                                    "architecture": "amd64"})),
             "report" => Response::new(Body::from(self.report(pod))),
-            _ => refused(404),
+            // An answer of the inspector, not of the API server.
+            _ => Response::builder().status(404).body(Body::empty()).unwrap(),
         }
     }
 
@@ -142,7 +143,7 @@ async fn answer(State(liar): State<Arc<Liar>>, request: Request) -> Response {
         ("GET", ["api", "v1", "nodes"]) => ok(&liar.list("Node", vec![json!({"metadata": liar.metadata("n"), "spec": {}, "status": {}})])),
         ("GET", ["api", "v1", "pods"]) => ok(&liar.list("Pod", vec![liar.workload()])),
         ("GET", ["api", "v1", "namespaces", name]) => ok(&json!({"kind": "Namespace", "apiVersion": "v1", "metadata": liar.metadata(name)})),
-        (_, ["api", "v1", "namespaces", _, "pods", pod, "proxy", inspector]) => liar.inspect(pod.split(':').next().unwrap_or_default(), inspector),
+        (_, ["api", "v1", "namespaces", _, "pods", pod, "proxy", inspector, ..]) => liar.inspect(pod.split(':').next().unwrap_or_default(), inspector),
         ("GET", ["api", "v1", "namespaces", _, "pods", _, "log"]) => Response::new(Body::empty()),
         ("POST", ["api", "v1", "namespaces", _, "pods"]) => liar.run(serde_json::from_slice(&body).unwrap_or_default()),
         (method @ ("GET" | "DELETE"), ["api", "v1", "namespaces", _, "pods", pod]) => liar.pod(method, pod),

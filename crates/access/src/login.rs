@@ -224,26 +224,32 @@ impl Logins {
         let proven = self.prove_in_browser(&origin, attempt).await;
         let (mut person, device) = proven.inspect_err(|_| audit::password_change_refused(by, &origin.userid))?;
         let hash = password::hash(change.new).await.map_err(LoginError::from)?;
-        person.password_changed_at = self.0.clock.now();
-        self.store_password(&person, &hash).await.map_err(LoginError::from)?;
+        let proven_at = std::mem::replace(&mut person.password_changed_at, self.0.clock.now());
+        self.store_password(&person, proven_at, &hash).await?;
         person.password_hash = hash;
         person.must_change_password = false;
         audit::password_changed(by, &person.user.userid);
         Ok(self.open_session(attempt, &person, device.as_ref()).await?)
     }
 
-    async fn store_password(&self, person: &Person, hash: &str) -> anyhow::Result<()> {
+    /// `proven_at`: of when the password is that was proven. When somebody else has set another one meanwhile, that one stays.
+    async fn store_password(&self, person: &Person, proven_at: DateTime<Utc>, hash: &str) -> Result<(), LoginError> {
         let mut tx = self.0.pool.begin().await?;
-        sqlx::query!(
-            "UPDATE users SET password_hash = $2, password_changed_at = $3, must_change_password = FALSE WHERE id = $1",
+        let stored = sqlx::query!(
+            "UPDATE users SET password_hash = $2, password_changed_at = $3, must_change_password = FALSE WHERE id = $1 AND password_changed_at = $4",
             person.user.id.0,
             hash,
-            person.password_changed_at
+            person.password_changed_at,
+            proven_at
         )
         .execute(&mut *tx)
         .await?;
+        if stored.rows_affected() == 0 {
+            return Err(LoginError::Wrong);
+        }
         sqlx::query!("DELETE FROM sessions WHERE user_id = $1", person.user.id.0).execute(&mut *tx).await?;
-        tx.commit().await.context("changing a password")
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The person at the login page, or whoever types the current password again.

@@ -22,6 +22,8 @@ const SHRINK: u32 = 5;
 const CONTAINERS_AT_ONCE: usize = 2_000;
 /// Longest uid, name or version. Kubernetes' own limit of names.
 const NAME_BYTES_MAX: usize = 253;
+/// Of 36 bytes everywhere; those of static pods have 32.
+const UID_BYTES_MAX: usize = 64;
 
 /// Why reading or watching stopped.
 #[derive(Debug)]
@@ -315,9 +317,12 @@ fn where_it_ends(error: &serde_json::Error) -> String {
 }
 
 /// As every API server has it; also short enough to be kept by the hundred thousand.
-fn is_plausible(metadata: &Metadata) -> bool {
-    let proper = |text: &str| !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
-    proper(&metadata.uid) && proper(&metadata.name) && metadata.resource_version.len() <= NAME_BYTES_MAX && metadata.namespace.len() <= NAME_BYTES_MAX
+pub(crate) fn is_plausible(metadata: &Metadata) -> bool {
+    let proper = |text: &str, bytes_max: usize| !text.is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control);
+    proper(&metadata.uid, UID_BYTES_MAX)
+        && proper(&metadata.name, NAME_BYTES_MAX)
+        && metadata.resource_version.len() <= NAME_BYTES_MAX
+        && metadata.namespace.len() <= NAME_BYTES_MAX
 }
 
 /// Whether a pod goes with those before it into one transaction.

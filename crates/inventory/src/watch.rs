@@ -4,7 +4,7 @@
 
 mod lines;
 
-use crate::read::{Reader, Trouble, is_too_large};
+use crate::read::{Reader, Trouble, is_plausible, is_too_large};
 use crate::shape::{Namespace, Node, Object, Pod};
 use crate::{Inventory, Reason, parse, positions, refresh, save, status};
 use anyhow::anyhow;
@@ -159,6 +159,11 @@ async fn follow_once<T: Watched>(reader: &Reader<'_>, version: &mut String, ear:
             Err(_) => return Err(unreadable(reader, T::PLURAL).await),
         };
         drop(line);
+        if let WatchEvent::<T>::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) = &event
+            && !is_plausible(object.metadata())
+        {
+            return Err(unreadable(reader, T::PLURAL).await);
+        }
         let change = match event {
             WatchEvent::<T>::Added(object) | WatchEvent::Modified(object) => moved(object, version, false),
             WatchEvent::Deleted(object) => moved(object, version, true),

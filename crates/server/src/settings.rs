@@ -117,6 +117,9 @@ impl Settings {
         if settings.server.has_tls() == settings.server.tls_key.as_os_str().is_empty() {
             anyhow::bail!("server.tls_certificate and server.tls_key belong together: set both or none");
         }
+        if settings.server.max_connections == 0 || settings.server.max_connections_per_address == 0 {
+            anyhow::bail!("server.max_connections and server.max_connections_per_address are at least 1: with 0 nobody could connect");
+        }
         if settings.server.name.is_empty() {
             settings.server.name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host's name")?.trim().to_owned();
         }

@@ -62,7 +62,7 @@ async fn an_image_at_prod_does_not_show_what_the_lab_says_once_that_is_kept_apar
     two_clusters(&pool).await;
     let mut browser = Browser::logged_in(pool).await;
     for path in ["/images/1", "/images/2", "/images/2/openscap", "/images/2/openscap/report/benchmark", "/images/2/packages"] {
-        assert_eq!(inspected(&mut browser, path).await, "Inspected on lab , just now", "{path}");
+        assert!(inspected(&mut browser, path).await.starts_with("Inspected on lab , "), "{path}");
     }
     assert_eq!(browser.get("/images").await.texts("#image-2 td")[3].split(" on ").nth(1), Some("lab"));
     assert_eq!(browser.get("/providers/2").await.texts(".tw-progress span"), ["100 %"]);
@@ -75,7 +75,7 @@ async fn an_image_at_prod_does_not_show_what_the_lab_says_once_that_is_kept_apar
     assert!(browser.get("/providers").await.texts("#provider-1 th")[0].contains("Results count for its own images alone"));
 
     // Prod has its own again; the lab keeps its own.
-    assert_eq!(inspected(&mut browser, "/images/1").await, "Inspected on lab , just now");
+    assert!(inspected(&mut browser, "/images/1").await.starts_with("Inspected on lab , "));
     for path in ["/images/2", "/images/2/openscap", "/images/2/openscap/report/benchmark", "/images/2/packages"] {
         assert!(inspected(&mut browser, path).await.starts_with("Inspected on prod , 1 h ago"), "{path}: {}", inspected(&mut browser, path).await);
     }
@@ -111,8 +111,8 @@ async fn an_image_at_prod_does_not_show_what_the_lab_says_once_that_is_kept_apar
     assert_eq!(browser.get("/images/1/scans/1").await.status, StatusCode::NOT_FOUND, "nor the other way round");
 
     browser.post_from("/providers/1", "/providers/1/results/share", &[]).await;
-    assert_eq!(inspected(&mut browser, "/images/2").await, "Inspected on lab , just now");
-    assert_eq!(inspected(&mut browser, "/images/3").await, "Inspected on lab , just now");
+    assert!(inspected(&mut browser, "/images/2").await.starts_with("Inspected on lab , "));
+    assert!(inspected(&mut browser, "/images/3").await.starts_with("Inspected on lab , "));
     assert_eq!(browser.get("/images/2/scans").await.texts("tr[data-row] td:nth-of-type(2)"), ["lab", "prod"]);
 }
 

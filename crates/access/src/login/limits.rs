@@ -53,8 +53,9 @@ pub(super) struct Begun {
 impl Origin {
     pub(super) fn new(userid: &str, door: Door, address: &str) -> Self {
         let address = address.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| address.to_owned());
-        // A longer userid cannot exist; it must not fill the table.
-        Self { userid: userid.trim().chars().take(200).collect(), door, network: network(&address), wide: wide(&address) }
+        // A longer userid cannot exist; it must not fill the table. Nor can one with NUL, which the database does not take.
+        let userid = userid.trim().chars().filter(|letter| *letter != '\0').take(200).collect();
+        Self { userid, door, network: network(&address), wide: wide(&address) }
     }
 
     /// Begins an attempt, or says how long to wait. Attempts for one userid are judged one after the other.

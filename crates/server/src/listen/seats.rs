@@ -69,11 +69,13 @@ impl Seats {
         }
         if seats.len() >= self.0.limits.all {
             let crowded = most_crowded(&seats);
-            // Whom nobody is known on goes first, those of the address with the most; then idle ones; then pages that would only hear of news.
+            let strangers_wait = seats.values().any(|seat| !seat.is_proven() && seat.is_waiting());
+            // Whom nobody is known on goes first, those of the address with the most; then idle ones; then pages that would only hear of news, but never
+            // for strangers who will have to leave in a moment themselves.
             self.make_room(&mut seats, |seat| crowded.is_some_and(|address| seat.counts_for(address)) && seat.is_waiting())
                 .or_else(|| self.make_room(&mut seats, |seat| !seat.is_proven() && seat.is_waiting()))
                 .or_else(|| self.make_room(&mut seats, |seat| seat.requests.load(Ordering::Relaxed) == 0))
-                .or_else(|| self.make_room(&mut seats, |seat| seat.stream.load(Ordering::Relaxed)))?;
+                .or_else(|| self.make_room(&mut seats, |seat| !strangers_wait && seat.stream.load(Ordering::Relaxed)))?;
         }
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let seat = Arc::new(Seat::new(address, self.0.start));

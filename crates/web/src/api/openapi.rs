@@ -107,7 +107,7 @@ fn all_paths() -> Map<String, Value> {
     all.extend(paths(
         &PROVIDERS,
         "`create` (name, kind, kubeconfig | endpoint + credentials.auth_key + certificate_authority, shares_results) or `refresh`; all resources or none",
-        "`refresh`, `edit` (shares_results: whether its results count for the same image at other providers) or `delete`",
+        "`refresh`, `edit` (shares_results: whether its results count for the same image at other providers), `pause`, `resume` or `delete`",
     ));
     all.extend(paths(&IMAGES, "`scan` of `resources`: for each its task", "`scan`: answers with the task"));
     all.extend(paths(&TASKS, "`cancel` of `resources`", "`cancel`"));
