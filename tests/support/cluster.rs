@@ -44,7 +44,7 @@ impl Space {
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         let accounts = Api::<k8s_openapi::api::core::v1::ServiceAccount>::namespaced(client.clone(), &name);
-        super::eventually("the namespace has its default service account", std::time::Duration::from_secs(30), || async {
+        super::eventually("the namespace has its default service account", std::time::Duration::from_secs(120), || async {
             accounts.get_opt("default").await.unwrap()
         })
         .await;

@@ -23,7 +23,7 @@ async fn a_living_lease_keeps_others_away_and_a_lapsed_one_is_taken_over_with_a_
     assert!(take(&mut conn, &ctx, scan.id).await.unwrap().is_none());
     assert!(lapsed(&mut conn, &ctx).await.unwrap().is_empty());
     ctx.clock.advance(Duration::seconds(LEASE_SECS + 1));
-    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 1)]);
+    assert_eq!(lapsed(&mut conn, &ctx).await.unwrap(), [(scan.id, 0)]);
     let again = take(&mut conn, &ctx, scan.id).await.unwrap().unwrap();
     assert!(again.fence > scan.fence);
     assert_eq!(look(&ctx, scan.id, scan.fence, true).await.unwrap(), Signal::Lost);
