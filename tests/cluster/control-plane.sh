@@ -43,8 +43,8 @@ auth: {htpasswd: {realm: tidewaiter, path: $dir/htpasswd}}
 K
   start registry docker-registry serve "$dir/registry.yml"
   start private-registry docker-registry serve "$dir/private-registry.yml"
-  wait_for 20 "the registry" answers 5000
-  wait_for 20 "the private registry" answers 5001
+  wait_for 60 "the registry" answers 5000
+  wait_for 60 "the private registry" answers 5001
 }
 
 certificates() {
@@ -69,7 +69,7 @@ apiserver() {
     --service-account-signing-key-file="$dir/pki/sa.key" --service-account-key-file="$dir/pki/sa.key" \
     --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
     --allow-privileged=true --max-requests-inflight=2000 --max-mutating-requests-inflight=1000
-  wait_for 60 "the API server" kubectl get --raw /readyz
+  wait_for 180 "the API server" kubectl get --raw /readyz
 }
 
 control_plane() {
