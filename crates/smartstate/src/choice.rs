@@ -59,7 +59,7 @@ impl<'a> Choice<'a> {
                 Ok(selection) => selection,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let fits = selection.matched_names > 0 || packages.is_empty();
+            let fits = selection.matched_names > 0 || selection.definitions > 0 || packages.is_empty();
             let names = if fits { vec![] } else { index.names().map(str::to_owned).collect() };
             let through = scap::feed::through(&selection.document[..], &packages)?;
             let packed = (selection.definitions > 0).then(|| pack(&selection.document)).transpose()?;

@@ -8,6 +8,9 @@ use super::read::{Feed, Hints};
 use super::{FeedError, Index};
 use std::collections::{BTreeMap, HashSet};
 
+/// One list of binaries among so many definitions that say nothing makes a feed one of binaries.
+const SILENT_PER_LIST: usize = 10;
+
 /// Which definitions are to be looked at when something is there.
 #[derive(Debug, Default)]
 pub(super) struct Hanging {
@@ -123,7 +126,10 @@ impl Index {
             .map(|(definition, hints)| (self.says_sources(definition, hints, forms), self.lists_binaries(definition)))
             .collect();
         let feed_says_sources = meanings.iter().any(|(sources, _)| *sources);
-        let feed_lists_binaries = meanings.iter().any(|(sources, binaries)| *binaries && !sources);
+        let silent = meanings.iter().filter(|(sources, _)| !sources).count();
+        let lists = meanings.iter().filter(|(sources, binaries)| *binaries && !sources).count();
+        // A feed of binaries has many lists of them. A few are not enough: where it names sources for once, each would be called not vulnerable.
+        let feed_lists_binaries = lists > 0 && lists * SILENT_PER_LIST >= silent;
         for (definition, (sources, binaries)) in self.definitions.iter_mut().zip(meanings) {
             definition.means_sources = sources || feed_says_sources && !feed_lists_binaries && !binaries;
             definition.means_binaries = !definition.means_sources && (binaries || feed_lists_binaries);

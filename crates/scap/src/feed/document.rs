@@ -119,6 +119,7 @@ impl Index {
                         None => out.extend_from_slice(element.as_bytes()),
                     }
                     out.push(b'\n');
+                    check_size(&out)?;
                 }
             }
             for number in written.iter().filter(|number| self.items[**number as usize].section == section) {
@@ -131,9 +132,7 @@ impl Index {
                     out.extend(self.copy(*number, element, name)?);
                     out.push(b'\n');
                 }
-                if out.len() > MAX_DOCUMENT_BYTES {
-                    return Err(FeedError::too_large("what concerns this image is more than 64 MiB"));
-                }
+                check_size(&out)?;
             }
             if out.len() == empty {
                 // OVAL has no empty sections.
@@ -206,4 +205,8 @@ fn tag_name(tag: &str) -> &str {
 
 fn escaped(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
+}
+
+fn check_size(document: &[u8]) -> Result<(), FeedError> {
+    if document.len() > MAX_DOCUMENT_BYTES { Err(FeedError::too_large("what concerns this image is more than 24 MiB")) } else { Ok(()) }
 }

@@ -25,7 +25,7 @@ pub(super) const MAX_REFERENCE_DEPTH: usize = 16;
 /// Most atoms (see `necessary`) of all definitions together.
 pub(super) const MAX_ATOMS: usize = 8_000_000;
 /// Largest document for one image.
-pub(super) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+pub(super) const MAX_DOCUMENT_BYTES: usize = 24 << 20;
 /// Patterns that are tried on an image's packages; definitions with others are kept.
 pub(super) const MAX_PATTERNS: usize = 2_000;
 /// Most questions of a feed.

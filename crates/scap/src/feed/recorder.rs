@@ -1,8 +1,12 @@
 //! Keeps the bytes that an XML reader takes, so that elements can be written again as they stood.
 
+use super::limits::MAX_FRAGMENT_BYTES;
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
+
+/// What stands before an element and behind it, and what a buffer holds beyond it.
+const SLACK_BYTES: usize = 1 << 20;
 
 /// What was read since the last [`Tape::clear`].
 #[derive(Clone, Default)]
@@ -47,6 +51,9 @@ impl<R: BufRead> Read for Recorder<R> {
 
 impl<R: BufRead> BufRead for Recorder<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.tape.0.borrow().len() > MAX_FRAGMENT_BYTES + SLACK_BYTES {
+            return Err(io::Error::other("one element is too large: more than 4 MiB"));
+        }
         self.inner.fill_buf()
     }
 

@@ -99,6 +99,27 @@ fn a_name_that_a_feed_of_binaries_lists_means_no_source() {
 }
 
 #[test]
+fn a_few_lists_of_binaries_do_not_hide_sources_in_a_feed_that_says_nothing() {
+    let feed = shape("ubuntu").replace("package in jammy", "in jammy");
+    let begin = feed.find("<definition class=\"vulnerability\" id=\"oval:com.example.jammy:def:3\"").unwrap();
+    let end = begin + feed[begin..].find("</definition>").unwrap() + "</definition>".len();
+    let more: String = (300..340).map(|number| feed[begin..end].replace(":def:3\"", &format!(":def:{number}\""))).collect();
+    let feed = format!("{}{more}{}", &feed[..end], &feed[end..]);
+    let selection = index(&feed).select(&[deb("libc6", "2.35", "glibc", "2.35")], &Answers::default()).unwrap();
+    assert_eq!((selection.definitions, selection.source_definitions), (41, 41), "only a source has the name");
+}
+
+#[test]
+fn values_that_find_other_names_than_their_own_keep_their_definitions() {
+    let installed = [deb("libssl3", "3.0.2", "openssl", "3.0.2")];
+    for value in ["libssl3:amd64", "gpg-pubkey"] {
+        let feed = shape("ubuntu").replace("<value>libssl3</value>", &format!("<value>{value}</value>"));
+        let selection = index(&feed).select(&installed, &Answers::default()).unwrap();
+        assert!(ids(&selection, "def").contains("1"), "{value}");
+    }
+}
+
+#[test]
 fn a_test_that_two_definitions_mean_differently_is_written_for_both() {
     let feed =
         shape("debian").replace("test_ref=\"oval:org.example.debian:tst:1\"", "test_ref=\"oval:org.example.debian:tst:2\"").replace("glibc DPKG", "x DPKG");

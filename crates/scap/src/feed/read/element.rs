@@ -48,6 +48,7 @@ struct Inside {
     /// Objects that a `set` joins.
     joined: Vec<u32>,
     values: Vec<u32>,
+    has_odd_values: bool,
 }
 
 impl Feed {
@@ -140,7 +141,10 @@ impl Feed {
                 if self.values > MAX_VALUES {
                     return Err(FeedError::too_large("more than 6,000,000 values of variables"));
                 }
-                inside.values.push(self.names.number(text.trim())?);
+                let text = text.trim();
+                // As in `object_names`: what stands here finds other names than its own, if it is a name.
+                inside.has_odd_values |= text.contains(':') || text == "gpg-pubkey";
+                inside.values.push(self.names.number(text)?);
             }
             _ => {}
         }
@@ -158,7 +162,7 @@ impl Feed {
                 let dpkg = head.local == "dpkginfo_object";
                 About::PackageObject { dpkg, names: self.object_names(dpkg, inside)? }
             }
-            (Section::Variables, "constant_variable", _) => {
+            (Section::Variables, "constant_variable", _) if !inside.has_odd_values => {
                 inside.values.sort_unstable();
                 inside.values.dedup();
                 About::Constant(std::mem::take(&mut inside.values).into_boxed_slice())
