@@ -266,14 +266,12 @@ pub(super) fn is_searched(path: &str) -> bool {
     ];
     const OURS_IN_USR: [&str; 4] = ["/usr/src/", "/usr/app/", "/usr/local/", "/usr/share/nginx/html/"];
     const SYSTEM_IN_LOCAL: [&str; 9] = ["lib", "lib64", "libexec", "share", "include", "go", "bundle", "rustup", "cargo"];
-    const OTHERS: [&str; 22] = [
+    const OTHERS: [&str; 20] = [
         "node_modules",
         "site-packages",
         "dist-packages",
         "vendor",
         "gems",
-        "registry",
-        "pkg",
         "__pycache__",
         "test",
         "tests",
@@ -292,7 +290,7 @@ pub(super) fn is_searched(path: &str) -> bool {
     ];
     let system = SYSTEM.iter().any(|folder| path.starts_with(folder)) && !OURS_IN_USR.iter().any(|folder| path.starts_with(folder));
     let local = path.strip_prefix("/usr/local/").and_then(|rest| rest.split_once('/')).is_some_and(|(folder, _)| SYSTEM_IN_LOCAL.contains(&folder));
-    let objects = path.contains("/.git/objects/");
+    let objects = ["/.git/objects/", "/go/pkg/mod/", "/.cargo/registry/"].iter().any(|folder| path.contains(folder));
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
     !system && !local && !objects && !folders.split('/').any(|folder| OTHERS.contains(&folder))
 }

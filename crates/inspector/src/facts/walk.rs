@@ -38,14 +38,13 @@ pub(super) fn look(root: &Path, facts: &mut Facts) {
             walk.missed(&folder, &io::Error::new(io::ErrorKind::TimedOut, "looking at files took too long"));
             continue;
         }
-        let entries = match std::fs::read_dir(walk.root.join(&folder)) {
+        let mut entries = match std::fs::read_dir(walk.root.join(&folder)).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>) {
             Ok(entries) => entries,
             Err(e) => {
                 walk.missed(&folder, &e);
                 continue;
             }
         };
-        let mut entries: Vec<DirEntry> = entries.filter_map(Result::ok).collect();
         entries.sort_by_key(DirEntry::file_name);
         for entry in entries {
             let path = join(&folder, &entry);
@@ -53,7 +52,8 @@ pub(super) fn look(root: &Path, facts: &mut Facts) {
                 Ok(kind) if kind.is_dir() => folders.push(path),
                 Ok(kind) if kind.is_file() && walk.begun.elapsed() <= MAX_TIME => walk.file(&entry, &path),
                 Ok(kind) if kind.is_file() => walk.missed(&path, &io::Error::new(io::ErrorKind::TimedOut, "looking at files took too long")),
-                _ => {}
+                Ok(_) => {}
+                Err(e) => walk.missed(&path, &e),
             }
         }
     }
@@ -67,9 +67,9 @@ fn join(folder: &str, entry: &DirEntry) -> String {
 }
 
 impl Walk<'_> {
-    /// A folder that cannot be read may hold anything.
-    fn missed(&mut self, folder: &str, error: &io::Error) {
-        places::RULES.iter().for_each(|rule| self.facts.gap(rule, &format!("/{folder} ({error})")));
+    /// What cannot be read may hold anything.
+    fn missed(&mut self, path: &str, error: &io::Error) {
+        places::RULES.iter().for_each(|rule| self.facts.gap(rule, &format!("/{path} ({error})")));
     }
 
     fn file(&mut self, entry: &DirEntry, path: &str) {
@@ -95,7 +95,8 @@ impl Walk<'_> {
             Ok(Some(whole)) => whole,
             Ok(None) => return,
             Err(e) => {
-                places.iter().for_each(|place| self.facts.gap(place.rule, &format!("{path} ({e})")));
+                let rules = places.iter().map(|place| place.rule).chain(tokens.then_some(TOKENS));
+                rules.for_each(|rule| self.facts.gap(rule, &format!("{path} ({e})")));
                 return;
             }
         };
@@ -113,6 +114,9 @@ impl Walk<'_> {
                 told.push(line);
                 self.facts.found(place.rule, &format!("{path} line {line} ({what})"));
             }
+        }
+        if tokens && !whole {
+            self.facts.gap(TOKENS, &format!("{path} beyond its first {} MiB", MAX_NAMED_BYTES >> 20));
         }
         if tokens {
             for Found { line, what } in super::file::tokens(&text, path) {

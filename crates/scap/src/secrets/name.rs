@@ -27,9 +27,11 @@ const ABOUT: &str = "FILE FILES FILENAME PATH PATHS DIR DIRECTORY FOLDER LOCATIO
 const OF_IT: &str = "BASE VALUE PROD PRODUCTION DEV DEVELOPMENT STAGING STAGE QA CI TEST CURRENT PREVIOUS OLD NEW PRIMARY SECONDARY DEFAULT ROOT ADMIN PLAIN PLAINTEXT TEXT \
     RAW B64 BASE64 ENCODED JSON HEX RO RW READ READONLY WRITE MASTER REPLICA LIVE INITIAL HASH BIND";
 /// Words before a token, secret or key that make it none, or one for everybody.
-const NOT_OURS: &str = "PUBLIC PUBLISHABLE ANON MAX MIN NUM TOTAL PER PAD EOS BOS UNK SEP CLS MASK STOP SPECIAL INPUT OUTPUT CONTEXT COMPLETION PROMPT PULL TLS EXISTING \
-    IMAGEPULL K8S KUBE KUBERNETES GPG PGP SITE PRIMARY FOREIGN PARTITION SORT HOT CSRF XSRF TRUSTED HOST AUTHORIZED ALLOW ALLOWED IGNORE ENABLE DISABLE \
-    USE HAS IS NO SKIP REQUIRE INSTRUMENTATION FINGERPRINT VERIFY VERIFICATION CHECK MAP CACHE OBJECT KNOWN";
+const NOT_OURS: &str = "PUBLIC PUBLISHABLE ANON MAX MIN NUM TOTAL PER PAD EOS BOS UNK SEP CLS MASK STOP SPECIAL INPUT OUTPUT CONTEXT COMPLETION PROMPT PULL EXISTING \
+    IMAGEPULL GPG PGP SITE FOREIGN PARTITION SORT HOT CSRF XSRF TRUSTED AUTHORIZED ALLOW ALLOWED IGNORE ENABLE DISABLE \
+    USE HAS IS NO SKIP REQUIRE INSTRUMENTATION FINGERPRINT VERIFY VERIFICATION OBJECT KNOWN";
+/// Words before one that leave it open whose it is: `PRIMARY_KEY=user_id` is a column, `COSMOS_PRIMARY_KEY` a secret. The value decides.
+const MAYBE_OURS: &str = "TLS K8S KUBE KUBERNETES PRIMARY HOST CHECK MAP CACHE";
 /// What makes a key a secret one.
 const SECRET_KEYS: &str = "API ACCESS SECRET PRIVATE ENCRYPTION ENCRYPT DECRYPTION SIGNING SIGN SIGNATURE MASTER ACCOUNT STORAGE AUTH SERVICE ADMIN APP APPLICATION LICENSE \
     SHARED SUBSCRIPTION FUNCTION INTEGRATION WRITE DEPLOY CRYPT AES HMAC JWT COOKIE SESSION SECURITY WEBHOOK CLIENT ROOT PRESHARED PSK SERVER USER TOKEN";
@@ -123,16 +125,22 @@ pub(super) fn meaning(name: &str) -> Meaning {
     let before = |at: usize| at.checked_sub(1).map(|at| words[at].as_str());
     let Some((at, mut meaning)) = (0..words.len()).rev().find_map(|at| Some((at, noun(&words[at], before(at))?))) else { return Meaning::Nothing };
     // PGP_KEY_ID, PASSWORD_MIN_LENGTH.
-    if words[at + 1..].iter().any(|word| listed(ABOUT, word)) {
+    // A refresh secret is one, the refresh of a token is none.
+    let is_about = |at: usize, word: &String| listed(ABOUT, word) && !(word == "REFRESH" && words[at].ends_with("SECRET"));
+    if words[at + 1..].iter().enumerate().any(|(n, word)| is_about(at + n, word)) {
         return Meaning::Nothing;
     }
     if words[at + 1..].iter().any(|word| !listed(OF_IT, word)) {
         meaning = Meaning::Perhaps;
     }
     let not_ours = words[..at].iter().any(|word| listed(NOT_OURS, word));
+    let maybe_ours = || words[..at].iter().find(|word| listed(MAYBE_OURS, word));
     match meaning {
         Meaning::Password => Meaning::Password,
         _ if not_ours && !words[..at].iter().any(|word| word == "PRIVATE" || word == "SECRET") => Meaning::Nothing,
+        Meaning::Secret if maybe_ours().is_some() => Meaning::Perhaps,
+        // HOST_KEY and CACHE_KEY are a path and a name; Azure calls its secrets primary keys.
+        Meaning::Perhaps if maybe_ours().is_some_and(|word| word != "PRIMARY") => Meaning::Nothing,
         // A lone KEY is any key.
         Meaning::Perhaps if words.len() == 1 && words[0].starts_with("KEY") => Meaning::Nothing,
         meaning => meaning,
