@@ -62,7 +62,7 @@ fn select(connection: &Connection) -> anyhow::Result<Vec<Vec<u8>>> {
     )?;
     anyhow::ensure!(plain == 1, "it has no plain table of packages");
     let mut statement = connection.prepare("SELECT blob FROM Packages LIMIT ?1")?;
-    let rows = statement.query_map([MAX_PACKAGES as i64], |row| row.get::<_, Vec<u8>>(0))?;
+    let rows = statement.query_map([MAX_PACKAGES as i64 + 1], |row| row.get::<_, Vec<u8>>(0))?;
     let mut total = 0;
     let mut blobs = Vec::new();
     for row in rows {
@@ -70,6 +70,7 @@ fn select(connection: &Connection) -> anyhow::Result<Vec<Vec<u8>>> {
         total += row.len() as u64;
         anyhow::ensure!(row.len() <= MAX_HEADER_BYTES && total <= MAX_DATABASE_BYTES, "its headers are too large");
         blobs.push(row);
+        anyhow::ensure!(blobs.len() <= MAX_PACKAGES, "it names more than 100,000 packages");
     }
     Ok(blobs)
 }
