@@ -119,7 +119,11 @@ async fn proxied(State(cluster): State<Cluster>, Path((_, name, path)): Path<(St
             cluster.reports_asked.lock().unwrap().push(scan.to_owned());
             match attack {
                 Attack::Silence => std::future::pending().await,
-                _ => attack::report(attack, scan, image.rsplit('@').next().unwrap()).into_response(),
+                _ => {
+                    let (scan, digest) = (scan.to_owned(), image.rsplit('@').next().unwrap().to_owned());
+                    // Hundreds of MiB are compressed for it; meanwhile the cluster answers others.
+                    tokio::task::spawn_blocking(move || attack::report(attack, &scan, &digest)).await.unwrap().into_response()
+                }
             }
         }
         _ => StatusCode::NOT_FOUND.into_response(),

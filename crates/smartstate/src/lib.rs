@@ -65,6 +65,8 @@ pub struct SmartState {
     pub(crate) owner: Arc<str>,
     /// Room for what scan pods send, in MiB: answers are read when there is room for them.
     pub(crate) room: Arc<Semaphore>,
+    /// One document of vulnerability definitions is made at a time.
+    pub(crate) choosing: Arc<Semaphore>,
     /// Held by the one scan that is driven although it may be what stops servers.
     pub(crate) alone: Arc<Semaphore>,
     /// The scans that this process drives now.
@@ -90,6 +92,7 @@ impl SmartState {
             owner: format!("{server_name}/{word:08x}").into(),
             server_name: server_name.into(),
             room: Arc::new(Semaphore::new(scan::ROOM_MIB)),
+            choosing: Arc::new(Semaphore::new(1)),
             alone: Arc::new(Semaphore::new(1)),
             running: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),

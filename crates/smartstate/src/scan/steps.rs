@@ -125,13 +125,16 @@ impl Run<'_> {
         let listed = self.insist(|| proxy.packages()).await?;
         let packages = tokio::task::spawn_blocking(move || packages::read(&listed)).await.map_err(|error| Reason::Internal(error.to_string()))?;
         let choice = Choice::new(found, packages.map_err(|error| Reason::WrongReport(format!("the list of packages: {error}")))?);
-        drop(room);
-        self.end_reading().await?;
         let Some(answers) = self.ask(proxy, choice.questions().await.map_err(internal)?).await? else { return Ok(None) };
+        // The document takes several times its size while it is made. The packages keep their room until nobody needs them.
+        let turn = self.ctx.choosing.acquire().await.map_err(|error| internal(error.into()))?;
         let (wanted, unknown_names) = choice.wanted(answers).await.map_err(internal)?;
+        drop(turn);
+        self.end_reading().await?;
         if !unknown_names.is_empty() && !self.fits_elsewhere(os, &unknown_names).await? {
             return Ok(Some((choice.unfit(), None)));
         }
+        drop((choice, room));
         Ok(Some(wanted))
     }
 
