@@ -3,6 +3,7 @@
 
 mod attack;
 mod cluster;
+mod feed;
 
 use crate::support::eventually;
 use crate::support::product::Product;
@@ -17,9 +18,11 @@ use std::time::Duration;
 const MEMORY_MIB: u64 = 256;
 const ENDED_WITHIN: Duration = Duration::from_secs(300);
 
-async fn serve(pool: &PgPool) -> Product {
+async fn serve(pool: &PgPool, feeds: &str) -> Product {
     let inspector = format!("registry.example.org/tidewaiter/inspector@sha256:{}", "a".repeat(64));
-    Product::start(pool, &[("SMARTSTATE__INSPECTOR_IMAGE", &inspector), ("SMARTSTATE__CONCURRENT_PER_PROVIDER", "10")]).await
+    let settings =
+        [("SMARTSTATE__INSPECTOR_IMAGE", inspector.as_str()), ("SMARTSTATE__CONCURRENT_PER_PROVIDER", "10"), ("CONTENT__VULNERABILITY_FEEDS", feeds)];
+    Product::start(pool, &settings).await
 }
 
 async fn provider(pool: &PgPool, address: &str) -> ProviderId {
@@ -65,7 +68,7 @@ async fn ended(pool: &PgPool, scan: ScanId) -> (String, String) {
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_report_that_does_not_end_ends_its_scan_and_nothing_else(pool: PgPool) {
-    let mut product = serve(&pool).await;
+    let mut product = serve(&pool, "[]").await;
     let (_, address) = Cluster::start().await;
     let provider = provider(&pool, &address).await;
     let mut scans = vec![];
@@ -88,7 +91,7 @@ async fn a_report_that_does_not_end_ends_its_scan_and_nothing_else(pool: PgPool)
             Attack::Unknown => "package_database",
             Attack::Depth => "in each other",
             Attack::Text => "a text in it is longer",
-            Attack::Window | Attack::Artifacts | Attack::Status | Attack::Silence => "",
+            _ => "",
         };
         assert!(message.contains(named), "{attack:?}: {message}");
     }
@@ -101,7 +104,7 @@ async fn a_report_that_does_not_end_ends_its_scan_and_nothing_else(pool: PgPool)
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn a_scan_whose_servers_stop_three_times_in_one_state_is_not_taken_up_again(pool: PgPool) {
-    let mut product = serve(&pool).await;
+    let mut product = serve(&pool, "[]").await;
     let (cluster, address) = Cluster::start().await;
     let provider = provider(&pool, &address).await;
     let scan = request(&pool, provider, Attack::Silence).await;
@@ -118,4 +121,27 @@ async fn a_scan_whose_servers_stop_three_times_in_one_state_is_not_taken_up_agai
     assert!(message.starts_with("3 servers in a row stopped without a word while they fetched its results"), "{message}");
     let again = request(&pool, provider, Attack::Warnings).await;
     assert_eq!(ended(&pool, again).await.0, "wrong_report", "others are driven as before");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn packages_that_match_a_whole_feed_take_no_more_memory_than_any_others(pool: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.xml");
+    feed::write(&path);
+    let feeds = format!(r#"[{{ id = "debian", version = "12", location = "{}" }}]"#, path.display());
+    let mut product = serve(&pool, &feeds).await;
+    let (cluster, address) = Cluster::start().await;
+    let provider = provider(&pool, &address).await;
+    let mut scans = vec![];
+    for attack in Attack::CHOICES {
+        scans.push((attack, request(&pool, provider, attack).await));
+    }
+    for (attack, scan) in scans {
+        let (code, message) = ended(&pool, scan).await;
+        assert_eq!(code, "wrong_report", "{attack:?}: {message}");
+        assert_eq!(message.contains("the list of packages"), attack == Attack::PackagesWithoutEnd, "{attack:?}: {message}");
+    }
+    assert_eq!(cluster.evaluated.lock().unwrap().len(), 3, "definitions were chosen for all but the list without end");
+    let peak = product.peak_memory_mib();
+    assert!(product.is_running() && peak <= MEMORY_MIB, "{peak} MiB");
 }

@@ -1,5 +1,6 @@
 //! What a scan pod that was taken over sends as its report.
 
+use super::feed;
 use std::io::Write;
 
 /// Bytes of JSON that a list without end has here: more than any memory that the server may take, a few kilobytes as zstd.
@@ -24,6 +25,14 @@ pub enum Attack {
     Status,
     /// The report never comes.
     Silence,
+    /// Every package that the feed names is said to be installed: more definitions than a document may hold.
+    EverythingInstalled,
+    /// As many as go into a document.
+    ManyInstalled,
+    /// The same at the same time.
+    ManyAgain,
+    /// The list of packages does not end.
+    PackagesWithoutEnd,
 }
 
 impl Attack {
@@ -43,6 +52,8 @@ impl Attack {
         Self::Artifacts,
     ];
 
+    pub const CHOICES: [Self; 4] = [Self::EverythingInstalled, Self::ManyInstalled, Self::ManyAgain, Self::PackagesWithoutEnd];
+
     /// The repository of the image that asks for it.
     pub fn repository(self) -> String {
         format!("attack-{}", format!("{self:?}").to_lowercase())
@@ -50,7 +61,7 @@ impl Attack {
 
     /// By the image's name.
     pub fn of(image: &str) -> Self {
-        let all = Self::REPORTS.into_iter().chain([Self::Status, Self::Silence]);
+        let all = Self::REPORTS.into_iter().chain([Self::Status, Self::Silence]).chain(Self::CHOICES);
         all.into_iter().find(|attack| image.contains(&format!("/{}@", attack.repository()))).unwrap()
     }
 }
@@ -74,7 +85,7 @@ pub fn report(attack: Attack, scan: &str, digest: &str) -> Vec<u8> {
         Attack::Depth => (r#""nonsense":"#.into(), "[".into()),
         Attack::Text => (r#""nonsense":""#.into(), "x".into()),
         Attack::Window => (r#""media_type":""#.into(), "x".into()),
-        Attack::Artifacts | Attack::Status | Attack::Silence => return vec![],
+        _ => return vec![],
     };
     let mut encoder = zstd::Encoder::new(vec![], 3).unwrap();
     if attack == Attack::Window {
@@ -86,5 +97,22 @@ pub fn report(attack: Attack, scan: &str, digest: &str) -> Vec<u8> {
     for _ in 0..ENDLESS_BYTES / block.len() {
         encoder.write_all(block.as_bytes()).unwrap();
     }
+    encoder.finish().unwrap()
+}
+
+/// zstd of the list of packages.
+pub fn packages(attack: Attack) -> Vec<u8> {
+    let package = |number: usize| format!(r#"{{"kind":"deb","name":"{}","version":"1.0-1","architecture":"amd64"}}"#, feed::package(number));
+    let many = match attack {
+        Attack::EverythingInstalled => feed::PACKAGES,
+        Attack::ManyInstalled | Attack::ManyAgain => feed::PACKAGES / 4,
+        _ => 3_000_000,
+    };
+    let mut encoder = zstd::Encoder::new(b"".to_vec(), 1).unwrap();
+    encoder.write_all(b"[").unwrap();
+    for number in 0..many {
+        write!(encoder, "{}{}", if number == 0 { "" } else { "," }, package(number)).unwrap();
+    }
+    encoder.write_all(b"]").unwrap();
     encoder.finish().unwrap()
 }

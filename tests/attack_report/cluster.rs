@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// What it knows; clones share it.
@@ -17,6 +17,8 @@ pub struct Cluster {
     pods: Arc<Mutex<HashMap<String, Value>>>,
     /// Each request for a report, by its scan.
     pub reports_asked: Arc<Mutex<Vec<String>>>,
+    /// The pods that were asked to evaluate.
+    pub evaluated: Arc<Mutex<HashSet<String>>>,
 }
 
 type Parameters = Query<HashMap<String, String>>;
@@ -33,7 +35,7 @@ impl Cluster {
             .route("/apis/scheduling.k8s.io/v1/priorityclasses/{name}", get(priority_class))
             .route("/api/v1/namespaces/{namespace}/pods", get(list).post(create))
             .route(one, get(show).delete(delete))
-            .route(&format!("{one}/proxy/{{*path}}"), get(proxied).post(|| async { StatusCode::ACCEPTED }))
+            .route(&format!("{one}/proxy/{{*path}}"), get(proxied).put(|| async { StatusCode::NO_CONTENT }).post(posted))
             .route("/api/v1/{kind}", get(|parameters: Parameters| async move { nothing(&parameters).await }))
             .fallback(|parameters: Parameters| async move { nothing(&parameters).await })
             .with_state(cluster.clone());
@@ -100,6 +102,14 @@ async fn delete(State(cluster): State<Cluster>, Path((_, name)): Path<(String, S
     cluster.pods.lock().unwrap().remove(&name).map_or_else(not_found, |pod| Json(pod).into_response())
 }
 
+/// The evaluation is asked for, or an end.
+async fn posted(State(cluster): State<Cluster>, Path((_, name, path)): Path<(String, String, String)>) -> StatusCode {
+    if path == "evaluate" {
+        cluster.evaluated.lock().unwrap().insert(name.split(':').next().unwrap().to_owned());
+    }
+    StatusCode::ACCEPTED
+}
+
 /// The inspector that was taken over.
 async fn proxied(State(cluster): State<Cluster>, Path((_, name, path)): Path<(String, String, String)>) -> Response {
     let name = name.split(':').next().unwrap();
@@ -110,10 +120,14 @@ async fn proxied(State(cluster): State<Cluster>, Path((_, name, path)): Path<(St
     match path.split('/').next().unwrap() {
         "status" if attack == Attack::Status => endless(),
         "status" => {
+            let chooses = Attack::CHOICES.contains(&attack);
+            let phase = if chooses && !cluster.evaluated.lock().unwrap().contains(name) { "ready" } else { "done" };
+            let os = if chooses { json!({ "id": "debian", "version_id": "12", "pretty_name": "Debian 12" }) } else { json!(null) };
             let status =
-                json!({ "scan_id": scan, "phase": "done", "message": "", "failure": null, "os": null, "package_database": null, "architecture": "amd64" });
+                json!({ "scan_id": scan, "phase": phase, "message": "", "failure": null, "os": os, "package_database": null, "architecture": "amd64" });
             Json(status).into_response()
         }
+        "packages" => tokio::task::spawn_blocking(move || attack::packages(attack)).await.unwrap().into_response(),
         "arf" | "html" if attack == Attack::Artifacts => endless(),
         "report" => {
             cluster.reports_asked.lock().unwrap().push(scan.to_owned());
