@@ -368,3 +368,23 @@ async fn people_are_managed_by_commands_that_act_under_a_name(pool: PgPool) {
     assert!(tidewaiter(&["user", "remove", "bea"], "").await.0);
     assert_eq!(api("battery staple 2").await.0, StatusCode::UNAUTHORIZED);
 }
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_provider_is_paused_by_a_command_while_no_page_answers(pool: PgPool) {
+    sqlx::query(
+        "INSERT INTO providers (name, kind, endpoint, credentials, status, status_message, created_at, updated_at)
+         VALUES ('lab', 'kubernetes', 'https://127.0.0.1:1', '', 'unknown', '', NOW(), NOW())",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (verb, paused) in [("pause", true), ("pause", true), ("resume", false)] {
+        let (done, said) = run(&pool, folder.path(), &["--as", "alice", "provider", verb, "--name", "lab"], &[], "").await;
+        assert!(done && said.contains("cli:alice"), "{said}");
+        let found: bool = sqlx::query_scalar("SELECT paused_at IS NOT NULL FROM providers").fetch_one(&pool).await.unwrap();
+        assert_eq!(found, paused, "{verb}");
+    }
+    let (done, said) = run(&pool, folder.path(), &["provider", "pause", "--name", "nowhere"], &[], "").await;
+    assert!(!done && said.contains("nowhere"), "{said}");
+}

@@ -45,6 +45,16 @@ pub enum ProviderCommand {
         #[arg(long, action = ArgAction::Set)]
         share_results: bool,
     },
+    /// Ask nothing of a provider any more, a harmful one for example: it is neither watched nor refreshed, and its analyses end
+    Pause {
+        #[arg(long)]
+        name: String,
+    },
+    /// End a provider's pause
+    Resume {
+        #[arg(long)]
+        name: String,
+    },
     /// Read a provider again
     Refresh {
         #[arg(long)]

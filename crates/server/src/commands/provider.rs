@@ -20,6 +20,8 @@ pub async fn run(pool: &PgPool, settings: &Settings, by: By<'_>, command: Provid
         ProviderCommand::Add(new) => add(pool, settings, by, new).await,
         ProviderCommand::List => list(pool).await,
         ProviderCommand::Set { name, share_results } => set(pool, by, &name, share_results).await,
+        ProviderCommand::Pause { name } => pause(pool, by, &name, true).await,
+        ProviderCommand::Resume { name } => pause(pool, by, &name, false).await,
         ProviderCommand::Refresh { name, wait } => refresh(pool, by, &name, wait).await,
         ProviderCommand::Delete { name } => delete(pool, by, &name).await,
     }
@@ -86,6 +88,20 @@ async fn set(pool: &PgPool, by: By<'_>, name: &str, share_results: bool) -> anyh
     audit::provider_changed(by, name);
     let what = if share_results { "at other providers, too" } else { "for its own images alone" };
     println!("What is found on {name} counts {what}; {} images changed, {} of them not analysed any more.", changed.images, changed.lost);
+    Ok(())
+}
+
+async fn pause(pool: &PgPool, by: By<'_>, name: &str, pauses: bool) -> anyhow::Result<()> {
+    let mut tx = pool.begin().await?;
+    let id = find(&mut tx, name).await?;
+    if pauses {
+        inventory::pause::pause(&mut tx, &Clock::default(), id).await?;
+    } else {
+        inventory::pause::resume(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    audit::provider_paused(by, name, pauses);
+    println!("{name} {}.", if pauses { "is paused: nothing is asked of it any more, and its analyses end" } else { "is watched again within seconds" });
     Ok(())
 }
 
