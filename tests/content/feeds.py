@@ -1,9 +1,11 @@
 """Feeds evaluated in two ways: whole, and as the server chooses from them; on small systems that are made here."""
 import functools
+import io
 import json
 import os
 import pathlib
 import subprocess
+import tarfile
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
@@ -53,11 +55,12 @@ def status(path):
 
 
 @functools.cache
-def program():
-    """The example `select`, built."""
-    subprocess.run(["cargo", "build", "--quiet", "--package", "scap", "--example", "select"], check=True, cwd=inspection.PROJECT)
+def example(package, name):
+    """The program of an example, built."""
+    command = ["cargo", "build", "--quiet", "--locked", "--package", package, "--example", name]
+    subprocess.run(command, check=True, cwd=inspection.PROJECT, env=os.environ | {"SQLX_OFFLINE": "true"})
     target = os.environ.get("CARGO_TARGET_DIR") or inspection.PROJECT / "target"
-    return pathlib.Path(target) / "debug/examples/select"
+    return pathlib.Path(target) / "debug/examples" / name
 
 
 class Image:
@@ -70,7 +73,7 @@ class Image:
         self.root = self.work / "root"
         for path, text in ({"/run/.containerenv": "", "/proc/mounts": "/dev/root / ext4 rw,relatime 0 0\n"} | files).items():
             (self.root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / path[1:]).write_text(text)
+            (self.root / path[1:]).write_bytes(text if isinstance(text, bytes) else text.encode())
         rpms = [package for package in packages if "kind" not in package]
         if rpms:
             rpmdb.write(self.root / "var/lib/rpm", rpms)
@@ -79,7 +82,7 @@ class Image:
 
     def show(self, sources):
         """Writes dpkg's status file, as the inspector does, with an entry for each of `sources`."""
-        debs = [package for package in self.packages if "kind" in package]
+        debs = [package for package in self.packages if package.get("kind") == "deb"]
         if debs:
             path = self.root / "var/lib/dpkg/status"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +102,7 @@ class Image:
         listed.write_text(json.dumps([as_reported(package) for package in self.packages]))
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            arguments = [program(), feed, listed, folder]
+            arguments = [example("scap", "select"), feed, listed, folder]
             first = subprocess.run(arguments, capture_output=True, text=True, check=False)
             questions = folder / "questions.xml"
             if questions.exists():
@@ -120,3 +123,49 @@ class Image:
         """Definition → what it came through, of the last evaluation."""
         definitions = ElementTree.parse(self.work / "results.xml").iter("{http://oval.mitre.org/XMLSchema/oval-definitions-5}definition")
         return {definition.get("id"): found.text for definition in definitions for found in definition.iter(THROUGH)}
+
+
+# What package tools and OpenSCAP's probes look at: where packages and the system's name are.
+LOOKED_AT = ("etc/", "usr/lib/os-release", "var/lib/dpkg/", "var/lib/rpm/", "lib/apk/")
+
+
+def sample_images():
+    """Tag and platform → what LOOKED_AT of its files, as path → bytes; of every sample image."""
+    layout = pathlib.Path(subprocess.run([inspection.PROJECT / "tests/images/build"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+    def blob(descriptor):
+        return (layout / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes()
+
+    def images(name, descriptor):
+        manifest = json.loads(blob(descriptor))
+        for inner in manifest.get("manifests", []):
+            platform = inner.get("platform", {})
+            yield from images(f"{name} {platform.get('architecture', '')}".strip(), inner)
+        if "layers" in manifest:
+            files = {}
+            for layer in manifest["layers"]:
+                files |= read_layer(blob(layer))
+            yield name, files
+
+    for descriptor in json.loads((layout / "index.json").read_bytes())["manifests"]:
+        if name := descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name"):
+            yield from images(name, descriptor)
+
+
+def read_layer(data):
+    """Path → bytes of the regular files in a layer that LOOKED_AT names."""
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        data = subprocess.run(["zstd", "--decompress", "--stdout"], input=data, check=True, stdout=subprocess.PIPE).stdout
+    files = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        for member in archive:
+            path = member.name.removeprefix("./")
+            if member.isfile() and path.startswith(LOOKED_AT) and ".." not in path.split("/"):
+                files[path] = archive.extractfile(member).read()
+    return files
+
+
+def listed(root):
+    """The packages that the inspector reports for the image's files in `root`; None when their database cannot be read."""
+    done = subprocess.run([example("inspector", "packages"), root], capture_output=True, text=True, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
