@@ -93,24 +93,32 @@ pub async fn evaluate(request: &Request, target: &Target) -> LayerReport {
 
 /// Why `request` must not be run at all.
 fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> {
-    let nothing_concerns_it = request.chosen.as_ref().is_some_and(|chosen| chosen.definitions.evaluated == 0);
-    if request.source.is_none() && !nothing_concerns_it {
-        let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
-        return Some((LayerState::NotCovered, reason.to_owned()));
+    // What keeps every check of packages from being true comes first: an empty list of packages explains nothing.
+    if let Some(reason) = unreliable(request, &target.package_database) {
+        return Some((LayerState::NotPossible, reason));
     }
+    let nothing_concerns_it = request.chosen.as_ref().is_some_and(|chosen| chosen.definitions.evaluated == 0);
+    if request.source.is_some() || nothing_concerns_it {
+        return None;
+    }
+    let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
+    Some((LayerState::NotCovered, reason.to_owned()))
+}
+
+/// Why content that looks at packages would judge them wrongly.
+fn unreliable(request: &Request, database: &PackageDatabase) -> Option<String> {
     if request.needs_packages.is_empty() {
         return None;
     }
-    let reason = match &target.package_database {
-        PackageDatabase::Read { paths } => return unsuitable(&request.needs_packages, paths).map(|reason| (LayerState::NotPossible, reason)),
-        PackageDatabase::Absent => {
-            "The image has no package database (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned()
-        }
+    match database {
+        PackageDatabase::Read { paths } => unsuitable(&request.needs_packages, paths),
+        PackageDatabase::Absent => Some(
+            "The image has no package database (dpkg, rpm or apk), and this content checks packages: without one, every check would seem to pass.".to_owned(),
+        ),
         PackageDatabase::Unreadable { path, reason } => {
-            format!("The package database /{path} cannot be read ({reason}), and this content checks packages: every check would seem to pass.")
+            Some(format!("The package database /{path} cannot be read ({reason}), and this content checks packages: every check would seem to pass."))
         }
-    };
-    Some((LayerState::NotPossible, reason))
+    }
 }
 
 /// Why content that looks at packages of the kinds `needed` cannot judge the databases at `paths`.

@@ -21,6 +21,10 @@ use tracing_subscriber::EnvFilter;
 /// What is logged unless RUST_LOG says otherwise. kube_client warns with whole answers that it does not understand, secrets included.
 const LOG: &str = "info,sqlx=warn,apalis=warn,apalis_core=warn,apalis_postgres=warn,kube=warn,kube_client=error,hyper=warn,rustls=warn";
 
+/// Gives back to the system what is no longer needed; the C library's keeps it, for each thread that ever needed it (docs/adr/0009).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -24,7 +24,9 @@ pub(crate) struct Choice<'a> {
 pub(crate) async fn find<'a>(feeds: &'a Feeds, os: Option<&'a OperatingSystem>) -> Result<(&'a OperatingSystem, &'a Feed, Arc<Index>), Box<Request>> {
     let none = |reason: String| Box::new(without(Layer::Vulnerabilities, reason));
     let os = os.ok_or_else(|| none(NO_SYSTEM.into()))?;
-    let feed = feeds.find(os).ok_or_else(|| none(format!("no vulnerability definitions are configured for {}", name(os))))?;
+    let feed = feeds
+        .find(os)
+        .ok_or_else(|| none(format!("No vulnerability definitions are configured for {}: add a feed (content.vulnerability_feeds).", name(os))))?;
     let index = feeds.index(feed).await.map_err(|error| none(format!("{NOT_LOADED}{error:#}")))?;
     Ok((os, feed, index))
 }
@@ -68,7 +70,11 @@ impl<'a> Choice<'a> {
         });
         Ok(match made.await?? {
             Ok((chosen, packed, names)) => ((self.request(chosen, packed.as_ref()), packed), names),
-            Err(FeedError::OtherSystem(what)) => ((self.none(format!("the definitions are made for another system: {what}")), None), vec![]),
+            Err(FeedError::OtherSystem(what)) => {
+                let none = self.none(format!("The definitions are made for another system: {what}."));
+                // A database that cannot be read lists no packages either: the pod, which knows, says so instead.
+                ((Request { needs_packages: package_kinds(self.os), ..none }, None), vec![])
+            }
             Err(refusal) => ((self.none(format!("{NOT_LOADED}{refusal}")), None), vec![]),
         })
     }
@@ -77,8 +83,8 @@ impl<'a> Choice<'a> {
     pub(crate) fn unfit(&self) -> Request {
         let Feed { id, version, .. } = self.feed;
         self.none(format!(
-            "none of the {} definitions for {id} {version} names a package that is installed in this image, or in any other image of {} that was analysed: \
-             check that the feed is the right one",
+            "None of the {} definitions for {id} {version} names a package that is installed in this image, or in any other image of {} that was analysed: \
+             check that the feed is the right one.",
             self.index.definitions(),
             name(self.os)
         ))
@@ -118,6 +124,7 @@ mod tests {
     use crate::feed::tests::DEFINITIONS;
     use crate::report::tests::report;
     use crate::settings::ContentSettings;
+    use scap::report::PackageKind;
 
     fn debian() -> OperatingSystem {
         OperatingSystem { id: "debian".into(), version_id: "12".into(), ..OperatingSystem::default() }
@@ -142,7 +149,7 @@ mod tests {
         };
         assert_eq!(reason(None).await, NO_SYSTEM);
         let other = OperatingSystem { id: "plan9".into(), ..OperatingSystem::default() };
-        assert!(reason(Some(other)).await.starts_with("no vulnerability definitions are configured for plan9"));
+        assert!(reason(Some(other)).await.starts_with("No vulnerability definitions are configured for plan9"));
         assert!(reason(Some(debian())).await.starts_with(NOT_LOADED));
     }
 
@@ -169,5 +176,6 @@ mod tests {
         let ((request, file), _) = wanted(&rpm, report(7).packages).await;
         assert!(request.source.is_none() && file.is_none() && request.chosen.is_none());
         assert!(request.reason.contains("made for another system"), "{}", request.reason);
+        assert_eq!(request.needs_packages, [PackageKind::Deb], "the pod looks at the database first");
     }
 }

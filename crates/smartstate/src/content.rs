@@ -22,7 +22,7 @@ const CONTENT_SECS: u64 = 240;
 pub(crate) const EVALUATING_SECS: i64 = (BENCHMARK_SECS + GUIDE_SECS + VULNERABILITIES_SECS + 3 * HTML_SECS + CONTENT_SECS) as i64;
 /// Why a layer of definitions that should be there is not; the report turns its layer into a failed one.
 pub(crate) const NOT_LOADED: &str = "The vulnerability definitions could not be loaded: ";
-pub(crate) const NO_SYSTEM: &str = "no operating system found";
+pub(crate) const NO_SYSTEM: &str = "No operating system was found in the image.";
 
 /// A row of guides.toml: the SCAP Security Guide stream (in the inspector's image) and profile of a distribution's release.
 #[derive(Debug, Clone, Deserialize)]
@@ -95,7 +95,7 @@ fn guide_request(os: Option<&OperatingSystem>) -> anyhow::Result<Request> {
     Ok(match os {
         None => without(Layer::Guide, NO_SYSTEM.into()),
         Some(os) => match find_guide(table, os) {
-            None => without(Layer::Guide, format!("the SCAP Security Guide has no content for {}", name(os))),
+            None => without(Layer::Guide, format!("The SCAP Security Guide has no content for {}.", name(os))),
             Some(guide) => Request {
                 layer: Layer::Guide,
                 source: Some(Source::Baked { file: guide.stream.clone() }),

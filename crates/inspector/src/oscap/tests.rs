@@ -425,6 +425,18 @@ async fn content_made_for_another_system_is_said_to_apply_to_nothing() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_be_read_is_the_reason_before_any_other() {
+    let mut bench = Bench::new("debian-12-tiny.tar.gz");
+    bench.target.package_database = PackageDatabase::Unreadable { path: "var/lib/dpkg/status".into(), reason: "it is not a text file".into() };
+    let none = Request { source: None, reason: "They look at packages of the kind deb, of which the image has none.".into(), ..bench.sample() };
+    let report = evaluate(&Request { needs_packages: vec![PackageKind::Deb], ..none.clone() }, &bench.target).await;
+    assert_eq!(report.state, LayerState::NotPossible);
+    assert!(report.reason.contains("/var/lib/dpkg/status cannot be read (it is not a text file)"), "{}", report.reason);
+    let report = evaluate(&Request { needs_packages: vec![], ..none.clone() }, &bench.target).await;
+    assert_eq!((report.state, report.reason), (LayerState::NotCovered, none.reason));
+}
+
+#[tokio::test]
 async fn an_evaluation_without_enough_memory_costs_its_layer_and_says_so() {
     let mut bench = Bench::new("debian-12-bad.tar.gz");
     for (mebibytes, state) in [(1536, LayerState::Evaluated), (512, LayerState::Evaluated), (150, LayerState::Failed)] {

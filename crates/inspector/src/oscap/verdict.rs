@@ -97,9 +97,10 @@ pub(super) fn state(layer: Layer, evaluation: &Evaluation, chosen: Option<&Chose
     tally.not_applicable += evaluation.left_out.not_applicable;
     match tally.total() {
         0 => (LayerState::NotPossible, "The content holds no rule to evaluate.".to_owned()),
-        total if tally.not_applicable == total => {
-            (LayerState::NotCovered, format!("None of the {total} rules applies to this image: the content is made for another system."))
-        }
+        total if tally.not_applicable == total => (
+            LayerState::NotCovered,
+            format!("None of the {total} rules applies to this image: it has nothing of what they check, or they are made for another system."),
+        ),
         total if tally.decided == 0 => (LayerState::NotPossible, format!("None of the {total} rules could be judged{}.", example(rules))),
         total => {
             let checked = match tally.undecided {

@@ -68,9 +68,20 @@ impl Typed {
         self.method == "kubeconfig"
     }
 
-    /// Nothing about the connection was typed: an edit keeps the stored one.
-    fn keeps_connection(&self) -> bool {
-        if self.by_kubeconfig() { self.kubeconfig.trim().is_empty() } else { self.token.is_empty() && self.ca.trim().is_empty() }
+    /// What was typed over the connection `stored`, which stays where nothing was typed. A stored login goes to no other address, and past no other CA.
+    async fn change(&self, stored: &Connection) -> Result<Option<Connection>, ConnectError> {
+        if self.by_kubeconfig() {
+            return if self.kubeconfig.trim().is_empty() { Ok(None) } else { self.connection().await.map(Some) };
+        }
+        let same_server = self.endpoint == stored.server && self.ca.lines().map(str::trim).eq(stored.ca_pem.lines().map(str::trim));
+        match (self.token.is_empty(), same_server) {
+            (true, true) => Ok(None),
+            (false, true) => {
+                let typed = self.connection().await?;
+                Ok(Some(Connection { auth: typed.auth, ..stored.clone() }))
+            }
+            (_, false) => self.connection().await.map(Some),
+        }
     }
 
     fn shares_results(&self) -> Result<bool> {
@@ -191,6 +202,7 @@ pub async fn edit(visit: Visit, extract::State(state): extract::State<State>, Pa
         kind: stored.kind.as_str().to_owned(),
         method: "token".to_owned(),
         endpoint: stored.connection.server,
+        ca: stored.connection.ca_pem,
         shares: if stored.shares_results { "yes" } else { "no" }.to_owned(),
         ..Typed::default()
     };
@@ -203,9 +215,7 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
     let here = Some((stored.id, stored.name.as_str()));
     let typed = Typed::read(form).await?;
     let (kind, shares) = (typed.kind()?, typed.shares_results()?);
-    let given =
-        if typed.keeps_connection() && (typed.by_kubeconfig() || typed.endpoint == stored.connection.server) { None } else { Some(typed.connection().await) };
-    let given = match given.transpose() {
+    let given = match typed.change(&stored.connection).await {
         Ok(given) => given,
         Err(error) => return form_page(&visit, here, typed, Check::Fails(error)),
     };
