@@ -122,6 +122,7 @@ async fn a_browser_that_logged_in_before_is_not_slowed_down_by_others(pool: PgPo
     let start = std::time::Instant::now();
     let again = [stage.log_in_with("admin", RIGHT, "10.0.0.1", &devices).await.unwrap().device];
     assert!(start.elapsed() < LATE);
+    assert_eq!(wait(stage.log_in("admin", RIGHT, "10.0.0.1").await), 5, "it does not cover up who guesses beside it");
     // Its own failures count for itself alone, ten of them.
     stage.add_failures(50, "admin", "10.0.0.1").await;
     for _ in 0..10 {
