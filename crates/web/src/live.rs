@@ -35,12 +35,15 @@ const SESSIONS: &str = "sessions";
 /// Open pages of one person on this server: the others shall have connections too.
 const STREAMS_PER_USER: usize = 128;
 
+/// Hints with the time when they were sent.
+type Recent = VecDeque<(Instant, Arc<str>)>;
+
 /// Hints for all open pages of this server. Clones share one connection, made when the first page asks.
 #[derive(Debug, Clone)]
 pub struct Changes {
     sender: broadcast::Sender<Arc<str>>,
     /// What was sent within [`LOADING`], oldest first.
-    recent: Arc<Mutex<VecDeque<(Instant, Arc<str>)>>>,
+    recent: Arc<Mutex<Recent>>,
     listening: Arc<AtomicBool>,
     open: Arc<Mutex<HashMap<UserId, usize>>>,
 }
@@ -92,7 +95,7 @@ impl Changes {
         (receiver, (!missed.is_empty()).then(|| join(&missed)))
     }
 
-    fn recent(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<str>)>> {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         while recent.front().is_some_and(|(sent, _)| sent.elapsed() > LOADING) {
             recent.pop_front();
