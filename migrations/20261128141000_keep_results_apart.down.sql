@@ -3,11 +3,41 @@ DROP VIEW image_inspections;
 ALTER TABLE container_images DROP CONSTRAINT container_images_found, DROP COLUMN inspection_id;
 
 -- One open scan and one inspection per digest. What was kept apart could not be told from the rest any more, so it goes.
-UPDATE scans
-SET state = 'finished', outcome = 'cancelled', reason_code = 'cancelled', message = 'Cancelled', finished_at = NOW(), fence = fence + 1,
-    token = NULL, lease_owner = NULL, lease_until = NULL, state_deadline_at = NULL
-WHERE state <> 'finished'
-  AND NOT shares_results;
+-- Who asked for a scan that goes is told, as queue::task::finish_many does it.
+WITH cancelled AS (
+    UPDATE scans
+    SET state = 'finished', outcome = 'cancelled', reason_code = 'cancelled', message = 'Cancelled', finished_at = NOW(), fence = fence + 1,
+        token = NULL, lease_owner = NULL, lease_until = NULL, state_deadline_at = NULL
+    WHERE state <> 'finished'
+      AND NOT shares_results
+    RETURNING task_id),
+ended AS (
+    UPDATE tasks
+    SET state = 'finished', status = 'cancelled', message = 'Cancelled', reason_code = 'cancelled', advice = '', progress = 100,
+        started_at = COALESCE(started_at, NOW()), finished_at = NOW(), updated_at = NOW()
+    WHERE id IN (SELECT task_id FROM cancelled)
+      AND state <> 'finished'
+    RETURNING id, parent_id),
+told AS (INSERT INTO task_events (task_id, at, message) SELECT id, NOW(), 'Cancelled' FROM ended)
+UPDATE tasks
+SET children_finished = children_finished + here.count, children_cancelled = children_cancelled + here.count, state = 'active',
+    message = (children_finished + here.count) || ' of ' || children_total || ' finished', reason_code = '', advice = '',
+    progress = LEAST(100, (children_finished + here.count) * 100 / GREATEST(children_total, 1)),
+    started_at = COALESCE(started_at, NOW()), updated_at = NOW()
+FROM (SELECT parent_id, COUNT(*)::INT AS count FROM ended GROUP BY parent_id) here
+WHERE tasks.id = here.parent_id
+  AND state <> 'finished';
+WITH ended AS (
+    UPDATE tasks
+    SET state = 'finished', status = CASE WHEN children_failed > 0 THEN 'error' ELSE 'cancelled' END, progress = 100, finished_at = NOW(), updated_at = NOW(),
+        message = children_total || ' finished: ' || CONCAT_WS(', ',
+            NULLIF(children_total - children_failed - children_warned - children_cancelled, 0) || ' well', NULLIF(children_warned, 0) || ' with warnings',
+            NULLIF(children_failed, 0) || ' failed', NULLIF(children_cancelled, 0) || ' cancelled')
+    WHERE state <> 'finished'
+      AND children_total > 0
+      AND children_finished >= children_total
+    RETURNING id, message)
+INSERT INTO task_events (task_id, at, message) SELECT id, NOW(), message FROM ended;
 DELETE FROM inspections n USING providers p WHERE p.id = n.provider_id AND NOT p.shares_results;
 DELETE FROM inspections n USING inspections newer WHERE newer.digest = n.digest AND (newer.inspected_at, newer.id) > (n.inspected_at, n.id);
 DROP INDEX scans_active_apart;

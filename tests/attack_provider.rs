@@ -22,8 +22,12 @@ async fn add(product: &Product, hostile: &Hostile) -> String {
 
 /// Waits until the provider has that status, and gives its words.
 async fn status(product: &Product, path: &str, wanted: &str) -> String {
+    status_within(product, path, wanted, SOON).await
+}
+
+async fn status_within(product: &Product, path: &str, wanted: &str, limit: Duration) -> String {
     let words = |answer: &Value| answer["authentication_message"].as_str().unwrap_or_default().to_owned();
-    eventually(&format!("the provider is {wanted}"), SOON, || async {
+    eventually(&format!("the provider is {wanted}"), limit, || async {
         let (_, answer) = product.api(Method::GET, path, None).await;
         (answer["authentication_status"] == wanted).then(|| words(&answer))
     })
@@ -124,6 +128,64 @@ async fn many_values_in_lines_that_are_small_enough_are_bounded_too(pool: PgPool
     assert_unharmed(&mut product).await;
     act(&product, &path, "pause").await;
     status(&product, &path, "paused").await;
+}
+
+/// One line of a watch: a new namespace with that uid.
+fn added(uid: &str) -> String {
+    json!({ "type": "ADDED", "object": { "metadata": { "name": "n", "uid": uid, "resourceVersion": "9" } } }).to_string() + "\n"
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_uid_that_no_api_server_gives_is_not_stored(pool: PgPool) {
+    for length in [65, 7 << 20] {
+        let hostile = Hostile::start(move |request| match request.path.as_str() {
+            "/version" => request.version(),
+            "/api/v1/namespaces" if request.query.contains("watch=true") => request.lines([added(&"x".repeat(length))].into_iter()),
+            _ if request.query.contains("watch=true") => request.hang(),
+            // The longest that is taken.
+            "/api/v1/namespaces" => request.json(&page(&[uid(&"l".repeat(60))], "", None)),
+            _ => request.json(&page(&[], "", None)),
+        })
+        .await;
+        let words = endure(&pool, &hostile, &[], "error").await;
+        assert!(words.contains("an object that Tidewaiter cannot read: a change of projects does not have the shape"), "{length}: {words}");
+        assert!(words.len() < 1000, "{length}: the uid itself is not shown");
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_watch_that_announces_more_objects_than_there_can_be_is_not_read_on(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        "/api/v1/namespaces" if request.query.contains("watch=true") => {
+            let number = request.number;
+            request.lines((0..).map(move |each| added(&format!("{number}-{each}"))))
+        }
+        _ if request.query.contains("watch=true") => request.hang(),
+        _ => request.json(&page(&[], "", None)),
+    })
+    .await;
+    let words = endure(&pool, &hostile, &[("INVENTORY__OBJECTS_MAX", "1000")], "too_large").await;
+    assert!(words.contains("more than 1000 projects"), "{words}");
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn as_many_objects_as_the_settings_allow_by_themselves_fit_into_memory(pool: PgPool) {
+    let hostile = Hostile::start(|request| match request.path.as_str() {
+        "/version" => request.version(),
+        _ => {
+            let number = request.number;
+            // Uids of 64 bytes.
+            request.json(&page(&(0..500).map(|each| uid(&format!("{number:056}-{each:03}"))).collect::<Vec<_>>(), "more", None))
+        }
+    })
+    .await;
+    let mut product = Product::start(&pool, &[]).await;
+    let path = add(&product, &hostile).await;
+    let words = status_within(&product, &path, "too_large", SOON * 3).await;
+    assert!(words.contains("more than 300000 projects"), "{words}");
+    assert_unharmed(&mut product).await;
+    act(&product, &path, "pause").await;
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

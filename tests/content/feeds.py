@@ -120,7 +120,7 @@ class Image:
         return results, counts
 
     def through(self):
-        """Definition → what it came through, of the last evaluation."""
+        """Definition → the sentence that its result has as message on the image's page, of the last evaluation."""
         definitions = ElementTree.parse(self.work / "results.xml").iter("{http://oval.mitre.org/XMLSchema/oval-definitions-5}definition")
         return {definition.get("id"): found.text for definition in definitions for found in definition.iter(THROUGH)}
 

@@ -84,7 +84,7 @@ class AFeed(unittest.TestCase):
         image = Image([deb("libc6", "2.36-9", "glibc"), deb("libc-bin", "2.36-9", "glibc")], DEBIAN_12)
         with image.directory:
             image.choose(SHAPES / "debian.xml")
-            self.assertEqual(image.through(), {"oval:org.example.debian:def:1": "libc6 2.36-9, libc-bin 2.36-9 (source glibc)"})
+            self.assertEqual(image.through(), {"oval:org.example.debian:def:1": "Through libc-bin, libc6 (of the source package glibc 2.36-9)."})
 
     def test_of_another_system_is_refused_and_not_believed(self):
         image = Image(el9(ALMA_KEY, "centos-release"), {})

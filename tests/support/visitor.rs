@@ -31,6 +31,11 @@ impl Visitor {
         Self { url: url.to_owned(), client, cookies: BTreeMap::new() }
     }
 
+    /// Another browser at the same address.
+    pub fn another(&self) -> Self {
+        Self::with(&self.url, self.client.clone())
+    }
+
     pub fn cookie_header(&self) -> String {
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }

@@ -266,7 +266,7 @@ impl Logins {
 
     /// Finds the person and counts the attempt, in a transaction of its own that is over before the password is looked at.
     async fn begin(&self, origin: &Origin, device: Option<&Device>) -> Result<(Option<Person>, Begun), LoginError> {
-        let _place = self.0.lanes.enter(&origin.network, device.is_some())?;
+        let _place = self.0.lanes.enter(&origin.network, device)?;
         let _connection = self.0.connections.acquire().await.context("waiting for a connection")?;
         let mut conn = self.0.pool.acquire().await?;
         let mut tx = conn.begin().await?;
@@ -291,7 +291,8 @@ impl Logins {
         if begun.late {
             tokio::time::sleep(LATE).await;
         }
-        let place = self.0.lanes.enter(&origin.network, device.is_some());
+        // A browser whose cookie the database did not confirm, or that failed too often, has no place of a known one.
+        let place = self.0.lanes.enter(&origin.network, device.filter(|_| begun.known));
         let Ok(_place) = place else {
             begun.forget(&mut *self.0.pool.acquire().await?).await?;
             return Err(LoginError::Busy);

@@ -202,14 +202,11 @@ async fn read_result(request: &Request, source: &Source, path: &Path) -> anyhow:
     .await?
 }
 
-fn accept(mut evaluation: Evaluation, chosen: Option<&Chosen>, ended: &Ended, report: &mut LayerReport) {
+fn accept(evaluation: Evaluation, chosen: Option<&Chosen>, ended: &Ended, report: &mut LayerReport) {
     (report.state, report.reason) = verdict::state(report.layer, &evaluation, chosen, &ended.stderr);
-    if let (Some(definitions), Some(chosen)) = (&mut report.definitions, chosen) {
+    if let (Some(definitions), Some(_)) = (&mut report.definitions, chosen) {
         definitions.passed = u32::try_from(evaluation.left_out.passed).unwrap_or(u32::MAX);
         definitions.not_applicable = u32::try_from(evaluation.left_out.not_applicable).unwrap_or(u32::MAX);
-        for rule in &mut evaluation.rules {
-            chosen.through.get(&rule.rule_id).into_iter().for_each(|through| rule.message.clone_from(through));
-        }
     }
     if !evaluation.title.is_empty() {
         report.content = evaluation.title;

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod limit;
 mod lines;
 
 use crate::read::{Reader, Trouble, is_plausible, is_too_large};
@@ -10,6 +11,7 @@ use crate::{Inventory, Reason, parse, positions, refresh, save, status};
 use anyhow::anyhow;
 use http::Request;
 use kube::core::WatchEvent;
+use limit::Allowance;
 use lines::Lines;
 use model::ids::ProviderId;
 use serde_json::{Map, Value};
@@ -42,6 +44,13 @@ pub(crate) enum Change {
     Nothing,
     /// The watch is open.
     Open,
+}
+
+impl Change {
+    /// One that is there now.
+    fn is_object(&self) -> bool {
+        matches!(self, Self::Project(_, false) | Self::Node(_, false) | Self::Pod(_, false))
+    }
 }
 
 /// A change, with its kind and the version of the history after it.
@@ -202,10 +211,17 @@ async fn anew(reader: &Reader<'_>, error: crate::ConnectError) -> Trouble {
 async fn save_batches(reader: &Reader<'_>, mut receiver: mpsc::Receiver<Told>) -> Result<Infallible, Trouble> {
     let mut open = 0;
     let mut seen: Option<Instant> = None;
+    let mut allowance = Allowance::default();
     loop {
         let batch = next_batch(&mut receiver).await?;
         open += batch.iter().filter(|told| matches!(told.change, Change::Open)).count();
+        let objects = batch.iter().filter(|told| told.change.is_object()).count();
         save_batch(reader, batch).await?;
+        match allowance.take(reader, objects).await {
+            // What there is beyond the limit is in no list either: it goes when everything is read anew.
+            Err(Trouble::Provider(error)) => return Err(anew(reader, error).await),
+            taken => taken?,
+        }
         if open >= 3 {
             let mut conn = reader.ctx.pool.acquire().await?;
             status::ok(&mut conn, &reader.ctx.clock, reader.provider).await?;

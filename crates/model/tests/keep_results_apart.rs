@@ -59,6 +59,14 @@ async fn results_know_their_providers_afterwards_and_are_one_per_digest_again_be
         &pool,
         "UPDATE providers SET shares_results = FALSE WHERE name = 'lab';
          UPDATE scans SET shares_results = FALSE WHERE state <> 'finished';
+         INSERT INTO tasks (kind, name, state, message, userid, target_kind, target_name, children_total, created_at, updated_at)
+         VALUES ('image_scan_bulk', '', 'active', '', '', 'none', '', 1, NOW(), NOW()), ('image_scan_bulk', '', 'queued', '', '', 'none', '', 2, NOW(), NOW());
+         INSERT INTO tasks (parent_id, kind, name, state, message, userid, target_kind, target_name, created_at, updated_at)
+         VALUES (1, 'image_scan', '', 'active', '', '', 'none', '', NOW(), NOW()), (2, 'image_scan', '', 'waiting', '', '', 'none', '', NOW(), NOW()),
+                (2, 'image_scan', '', 'waiting', '', '', 'none', '', NOW(), NOW());
+         UPDATE scans SET task_id = 3 WHERE state <> 'finished';
+         INSERT INTO scans (digest, provider_id, userid, reference, state, requested_at, shares_results, task_id)
+         VALUES ('sha256:' || REPEAT('4', 64), 2, '', '', 'waiting', NOW(), FALSE, 4);
          INSERT INTO scans (digest, provider_id, userid, reference, state, requested_at) VALUES ('sha256:' || REPEAT('3', 64), 1, '', '', 'waiting', NOW());
          INSERT INTO inspections (digest, provider_id, scan_id, inspected_at, compressed_size_bytes, unpacked_size_bytes, config, package_database,
                                   package_count, failed_high, fully_checked)
@@ -76,6 +84,13 @@ async fn results_know_their_providers_afterwards_and_are_one_per_digest_again_be
     assert_eq!(after, [image("prod", 7), image("lab", 7), image("prod", 2), image("lab", 2), image("prod", -1), image("lab", -1)]);
     let open: Vec<i64> = sqlx::query_scalar("SELECT provider_id FROM scans WHERE state <> 'finished'").fetch_all(&pool).await.unwrap();
     assert_eq!(open, [1], "one open scan per digest");
+    let tasks: Vec<(String, Option<String>, String)> = sqlx::query_as("SELECT state, status, message FROM tasks ORDER BY id").fetch_all(&pool).await.unwrap();
+    let task = |state: &str, status: Option<&str>, message: &str| (state.to_owned(), status.map(str::to_owned), message.to_owned());
+    let cancelled = task("finished", Some("cancelled"), "Cancelled");
+    let (all, some) = (task("finished", Some("cancelled"), "1 finished: 1 cancelled"), task("active", None, "1 of 2 finished"));
+    assert_eq!(tasks, [all, some, cancelled.clone(), cancelled, task("waiting", None, "")], "who asked for the others is told");
+    let told: Vec<i64> = sqlx::query_scalar("SELECT task_id FROM task_events ORDER BY task_id").fetch_all(&pool).await.unwrap();
+    assert_eq!(told, [1, 3, 4]);
     run(&pool, "UPDATE inspections SET failed_high = 9 WHERE digest LIKE 'sha256:2%'").await;
     run(&pool, "DELETE FROM inspections WHERE digest LIKE 'sha256:1%'").await;
     assert_eq!(found(&pool).await[..4], [image("prod", -1), image("lab", -1), image("prod", 9), image("lab", 9)], "the triggers are back");

@@ -28,7 +28,6 @@ mod selection;
 mod source;
 #[cfg(test)]
 mod tests;
-mod through;
 mod verdict;
 mod words;
 
@@ -37,7 +36,6 @@ pub use question::{Answer, Answers, Questions};
 pub(crate) use rewrite::NAMESPACE;
 pub use selection::Selection;
 pub use source::{SourceEntry, is_source_entry, source_entries, source_entry};
-pub use through::through;
 
 use crate::report::Package;
 use item::{About, Definition, Item, Names, Node, Slot};

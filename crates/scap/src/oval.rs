@@ -63,7 +63,7 @@ struct Definition {
     identifiers: Vec<Identifier>,
     /// From criteria such as `bash DPKG is earlier than 5.2.15-2`.
     fixes: Vec<String>,
-    /// The packages through which a definition of source packages concerns the image; see [`crate::feed`].
+    /// Of a definition of source packages: a sentence with the binary packages through which it concerns the image; [`crate::feed`] put it there.
     through: String,
 }
 

@@ -18,7 +18,6 @@
 use crate::feed::Answers;
 use crate::report::{Definitions, Layer, OperatingSystem, PackageDatabase, PackageKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The port that the inspector listens on.
 pub const PORT: u16 = 8765;
@@ -143,10 +142,6 @@ pub struct Chosen {
     /// Why some are undecided, for people.
     #[serde(default)]
     pub undecided_reason: String,
-    /// By definition that means source packages: through which binary packages it concerns the image, for people. It becomes the message of one that did
-    /// not pass.
-    #[serde(default)]
-    pub through: BTreeMap<String, String>,
 }
 
 /// `POST /answers/{sha256}`.

@@ -63,9 +63,8 @@ impl<'a> Choice<'a> {
             };
             let fits = selection.matched_names > 0 || selection.definitions > 0 || packages.is_empty();
             let names = if fits { vec![] } else { index.names().map(str::to_owned).collect() };
-            let through = scap::feed::through(&selection.document[..], &packages)?;
             let packed = (selection.definitions > 0).then(|| pack(&selection.document)).transpose()?;
-            let chosen = Chosen { definitions: count(&index, &selection), undecided_reason: selection.undecided_reason, through };
+            let chosen = Chosen { definitions: count(&index, &selection), undecided_reason: selection.undecided_reason };
             anyhow::Ok(Ok((chosen, packed, names)))
         });
         Ok(match made.await?? {

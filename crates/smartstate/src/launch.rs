@@ -44,7 +44,7 @@ pub(crate) async fn launch(
         return adopt(&found, scan);
     }
     loop {
-        ensure_namespace(client, &scan.namespace, until).await?;
+        ensure_namespace(client, &ctx.policies, scan.provider, &scan.namespace, until).await?;
         match make(ctx, (client, kind), scan, instance, token, until).await {
             // Somebody deletes the namespace just now: it is made again when it is gone.
             Err(Halt::Because(Reason::Namespace { .. })) if Instant::now() + PAUSE < until => sleep(PAUSE).await,

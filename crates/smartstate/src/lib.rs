@@ -71,6 +71,8 @@ pub struct SmartState {
     pub(crate) alone: Arc<Semaphore>,
     /// The scans that this process drives now.
     pub(crate) running: Arc<Mutex<HashSet<ScanId>>>,
+    /// Where this process has made network policies, or could not.
+    pub(crate) policies: Arc<surroundings::Policies>,
     /// Ends what this process drives, at shutdown.
     pub(crate) stop: tokio_util::sync::CancellationToken,
     /// Wakes the loop of [`work`].
@@ -95,6 +97,7 @@ impl SmartState {
             choosing: Arc::new(Semaphore::new(1)),
             alone: Arc::new(Semaphore::new(1)),
             running: Arc::default(),
+            policies: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),
             wake: Arc::default(),
         }

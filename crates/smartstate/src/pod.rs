@@ -21,6 +21,8 @@ pub(crate) const SCAN_ID: &str = "tidewaiter.io/scan-id";
 pub(crate) const CONTAINER: &str = "inspector";
 /// The container that pulls and unpacks, before the other one is there.
 pub(crate) const PULL_CONTAINER: &str = "pull";
+/// On namespaces that the server made: those of the manifest that ships, whose labels are the same, are their administrators'.
+pub(crate) const MADE_BY_SERVER: &str = "tidewaiter.io/made-by-server";
 pub(crate) const NETWORK_POLICY: &str = "tidewaiter-scans";
 pub(crate) const PRIORITY_CLASS: &str = "tidewaiter-scan";
 /// The user of the inspector's image, where the cluster does not choose one.
@@ -243,6 +245,7 @@ pub(crate) fn namespace(name: &str) -> serde_json::Result<Namespace> {
                 "pod-security.kubernetes.io/audit": "restricted",
                 "pod-security.kubernetes.io/warn": "restricted",
             },
+            "annotations": { MADE_BY_SERVER: "true" },
         },
     }))
 }

@@ -52,6 +52,10 @@ pub enum Reason {
     PodDeadline {
         secs: i64,
     },
+    /// The pod's time was over while its first container still pulled.
+    PullDeadline {
+        secs: i64,
+    },
     // The server.
     /// So many servers stopped without a word while they were at this scan and at that step of it.
     ServersStopped {
@@ -94,7 +98,7 @@ impl Reason {
             Self::Evicted(_) => "evicted",
             Self::PodLost(_) => "pod_lost",
             Self::PodFailed(_) => "pod_failed",
-            Self::Timeout { .. } | Self::PodDeadline { .. } => "timeout",
+            Self::Timeout { .. } | Self::PodDeadline { .. } | Self::PullDeadline { .. } => "timeout",
             Self::ServersStopped { .. } => "servers_stopped",
             Self::WrongReport(_) => "wrong_report",
             Self::ProviderGone => "provider_gone",
@@ -132,6 +136,7 @@ impl Reason {
             Self::PodFailed(detail) => format!("The scan pod ended before its report was fetched{}", after_colon(detail)),
             Self::Timeout { doing, secs, detail } => format!("{doing} took longer than {secs} seconds{}", after_colon(detail)),
             Self::PodDeadline { secs } => format!("The scan pod ran for longer than {secs} seconds"),
+            Self::PullDeadline { secs } => format!("The image was not pulled within the {secs} seconds that the scan pod may run"),
             Self::ServersStopped { servers, doing } => format!("{servers} servers in a row stopped without a word while {doing}; it is not tried again"),
             Self::WrongReport(detail) => format!("The report cannot be used: {detail}"),
             Self::ProviderGone => "The provider was removed".into(),
@@ -189,6 +194,9 @@ impl Reason {
             Self::PodLost(_) => "Something on the cluster deletes Tidewaiter's pods, or nodes go away. Find out what, then retry.",
             Self::PodFailed(_) => "Read the pod's last log lines and events on the task's page, then retry.",
             Self::Timeout { .. } => "Retry. When it happens again, read the pod's events and log on the task's page.",
+            Self::PullDeadline { .. } => {
+                "Look at how fast the image's registry answers the node, then retry. When the image is that large, raise smartstate.pod_deadline_secs in the settings."
+            }
             Self::PodDeadline { .. } => "Retry. When it happens again, raise smartstate.pod_deadline_secs in the settings.",
             Self::ServersStopped { .. } => {
                 "Look into the servers' logs and memory limits of that time. When it happens with one image or provider alone, its scan pod sends what it should not."

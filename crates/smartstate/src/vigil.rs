@@ -46,7 +46,7 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
     // What the pod's own reason says explains how its container ended, and not the other way round.
     match reason.as_str() {
         "Evicted" => return Sight::Over(Reason::Evicted(message)),
-        "DeadlineExceeded" => return Sight::Over(Reason::PodDeadline { secs: deadline_secs }),
+        "DeadlineExceeded" => return Sight::Over(late(container, deadline_secs)),
         "NodeLost" => return Sight::Lost(format!("its node is lost; {message}")),
         "Preempting" => return Sight::Lost(format!("it had to give way to another pod; {message}")),
         "Shutdown" | "NodeShutdown" | "Terminated" => return Sight::Lost(format!("its node shut down; {message}")),
@@ -57,7 +57,7 @@ pub(crate) fn look(pod: Option<&Pod>, uid: &str) -> Sight {
         return Sight::Lost("somebody deleted it".into());
     }
     if let Some(end) = end {
-        return ended(end, deadline_secs);
+        return if kept_deadline(end, deadline_secs) { Sight::Over(late(container, deadline_secs)) } else { ended(end) };
     }
     match text(status.map(|s| &s.phase)).as_str() {
         "Failed" => return Sight::Over(Reason::PodFailed(joined(&reason, &message))),
@@ -83,7 +83,17 @@ fn working(status: &PodStatus) -> Option<&ContainerStatus> {
     }
 }
 
-fn ended(end: &ContainerStateTerminated, deadline_secs: i64) -> Sight {
+fn late(container: Option<&ContainerStatus>, secs: i64) -> Reason {
+    if container.is_some_and(|container| container.name == PULL_CONTAINER) { Reason::PullDeadline { secs } } else { Reason::PodDeadline { secs } }
+}
+
+/// The inspector keeps the pod's deadline by itself too, and ends in peace: with 0, or with 1 where it has not pulled to the end.
+fn kept_deadline(end: &ContainerStateTerminated, deadline_secs: i64) -> bool {
+    let in_peace = matches!(end.exit_code, 0 | 1) && matches!(end.reason.as_deref(), None | Some("Completed" | "Error"));
+    in_peace && deadline_secs > 0 && ran_for(end).is_some_and(|secs| secs + 5 >= deadline_secs)
+}
+
+fn ended(end: &ContainerStateTerminated) -> Sight {
     let detail = end.message.as_deref().unwrap_or_default().trim();
     Sight::Over(match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), code) => Reason::OutOfMemory(format!("the container was killed (exit code {code})")),
@@ -92,8 +102,6 @@ fn ended(end: &ContainerStateTerminated, deadline_secs: i64) -> Sight {
         // Killed without a word of why: by the kernel, for want of memory on the node.
         (_, 137) => Reason::OutOfMemory("the container was killed (exit code 137)".into()),
         (Some(reason), 128) => Reason::PodConfig(joined(reason, detail)),
-        // The inspector keeps the pod's deadline by itself too, and ends in peace.
-        (_, 0) if deadline_secs > 0 && ran_for(end).is_some_and(|secs| secs + 5 >= deadline_secs) => Reason::PodDeadline { secs: deadline_secs },
         (_, code) => Reason::PodFailed(joined(&format!("exit code {code}"), last_line(detail))),
     })
 }

@@ -7,9 +7,7 @@ mod support;
 use axum::body::Body;
 use http::{Request, StatusCode, header};
 use sqlx::PgPool;
-use std::time::Duration;
 use support::{Browser, PASSWORD, inventory};
-use tower::ServiceExt;
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
 async fn who_is_not_logged_in_gets_the_login_page_and_then_what_was_asked_for(pool: PgPool) {
@@ -149,20 +147,6 @@ async fn over_https_cookies_are_this_hosts_alone_and_browsers_are_told(pool: PgP
     let planted = browser.cookies["__Host-tidewaiter_session"].clone();
     browser.cookies = [("tidewaiter_session".to_owned(), planted)].into();
     assert_eq!(browser.get("/").await.location(), "/login", "a cookie that plain http could have set does not count");
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn what_an_open_page_asks_by_itself_is_no_use_of_the_session(pool: PgPool) {
-    let mut browser = Browser::logged_in(pool).await;
-    sqlx::query("UPDATE sessions SET last_used_at = NOW() - INTERVAL '10 minutes'").execute(&browser.pool).await.unwrap();
-    let used = "SELECT COUNT(*) FROM sessions WHERE last_used_at > NOW() - INTERVAL '5 minutes'";
-    for (path, name, value) in [("/tasks", "x-tidewaiter-background", "1"), ("/tasks", "accept", "text/event-stream")] {
-        let answer = browser.send(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(sqlx::query_scalar::<_, i64>(used).fetch_one(&browser.pool).await.unwrap(), 0, "{name}");
-    }
-    assert_eq!(browser.get("/tasks").await.status, StatusCode::OK);
-    assert_eq!(sqlx::query_scalar::<_, i64>(used).fetch_one(&browser.pool).await.unwrap(), 1);
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
@@ -334,83 +318,6 @@ fn rows(page: &support::Answer) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]
-async fn selected_providers_are_refreshed_and_open_tasks_cancelled(pool: PgPool) {
-    inventory(&pool).await;
-    let mut browser = Browser::logged_in(pool).await;
-    let nothing = browser.post_from("/providers", "/providers/refresh", &[]).await;
-    assert!(browser.get(nothing.location().to_owned().as_str()).await.texts(".tw-toasts")[0].contains("No provider was selected"));
-    for fields in [&[("id", "1"), ("id", "99")][..], &[("all", "1"), ("query", "q=la")], &[("all", "1"), ("query", "q=elsewhere")]] {
-        browser.post_from("/providers", "/providers/refresh", fields).await;
-    }
-    let asked: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND userid = 'admin'").fetch_one(&browser.pool).await.unwrap();
-    assert_eq!(asked, 2);
-    let cancelled = browser.post_from("/tasks", "/tasks/cancel", &[("all", "1"), ("query", "kind=provider_refresh")]).await;
-    assert!(browser.get(cancelled.location().to_owned().as_str()).await.texts(".tw-toasts")[0].contains("Cancellation of 2 tasks requested"));
-    let again = browser.post_from("/tasks/2", "/tasks/2/retry", &[]).await;
-    assert!(again.location().starts_with("/tasks/") && again.location() != "/tasks/2", "{}", again.location());
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn a_provider_is_removed_by_a_job_and_shows_that_until_then(pool: PgPool) {
-    inventory(&pool).await;
-    let mut browser = Browser::logged_in(pool).await;
-    let mistyped = browser.post_from("/", "/providers/1/delete", &[("name", "lap")]).await;
-    assert!(mistyped.texts("[role=alert]")[0].contains("Type the name lab exactly"));
-    assert_eq!(browser.post_from("/", "/providers/1/delete", &[("name", "lab")]).await.location(), "/providers");
-    assert!(browser.get("/providers").await.texts("#provider-1")[0].contains("lab Being removed"));
-    assert!(browser.get("/providers/1").await.texts(".pf-v6-c-alert")[0].contains("This provider is being removed"));
-    assert_eq!(browser.post_from("/", "/providers/1/refresh", &[]).await.status, StatusCode::CONFLICT);
-    assert_eq!(browser.post_from("/", "/images/1/scan", &[]).await.status, StatusCode::CONFLICT);
-    let jobs: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM apalis.jobs WHERE job_type = 'control'").fetch_one(&browser.pool).await.unwrap();
-    assert_eq!(jobs, 1);
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn a_provider_is_paused_and_shows_that_until_it_is_resumed(pool: PgPool) {
-    inventory(&pool).await;
-    let mut browser = Browser::logged_in(pool).await;
-    assert_eq!(browser.post_from("/", "/providers/1/pause", &[]).await.location(), "/providers/1");
-    for list in ["/providers", "/providers?status=paused"] {
-        assert!(browser.get(list).await.texts("#provider-1")[0].contains("lab Paused"), "{list}");
-    }
-    assert!(browser.get("/providers/1").await.texts(".pf-v6-c-alert")[0].contains("This provider is paused"));
-    assert_eq!(browser.post_from("/", "/providers/1/refresh", &[]).await.status, StatusCode::CONFLICT);
-    assert_eq!(browser.post_from("/", "/images/1/scan", &[]).await.status, StatusCode::CONFLICT);
-    assert_eq!(browser.post_from("/", "/providers/1/resume", &[]).await.location(), "/providers/1");
-    assert!(!browser.get("/providers").await.texts("#provider-1")[0].contains("Paused"));
-    browser.post_from("/", "/providers/1/refresh", &[]).await;
-    let refreshes: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE kind = 'provider_refresh' AND state <> 'finished'").fetch_one(&browser.pool).await.unwrap();
-    assert!(refreshes > 0);
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn a_wrong_connection_is_explained_and_the_form_is_kept(pool: PgPool) {
-    let mut browser = Browser::logged_in(pool).await;
-    let token = browser.token("/providers/new").await;
-    let boundary = "frontier";
-    let fields = [
-        ("csrf_token", token.as_str()),
-        ("name", "prod"),
-        ("kind", "kubernetes"),
-        ("method", "token"),
-        ("endpoint", "https://127.0.0.1:1"),
-        ("token", "abc"),
-        ("ca", ""),
-        ("action", "save"),
-    ];
-    let body: String =
-        fields.iter().map(|(name, value)| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")).collect();
-    let request = Request::post("/providers/new").header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"));
-    let answer = browser.send(request.body(Body::from(format!("{body}--{boundary}--\r\n"))).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.texts(".pf-v6-c-alert")[0].contains("unreachable"), "{:?}", answer.texts(".pf-v6-c-alert"));
-    assert_eq!((answer.attribute("#name", "value"), answer.attribute("#endpoint", "value")), ("prod".to_owned(), "https://127.0.0.1:1".to_owned()));
-    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM providers").fetch_one(&browser.pool).await.unwrap(), 0);
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
 async fn who_may_only_look_changes_nothing(pool: PgPool) {
     inventory(&pool).await;
     let mut browser = Browser::logged_in(pool).await;
@@ -449,46 +356,5 @@ async fn values_that_look_like_secrets_are_shown_to_administrators_alone(pool: P
         assert!(browser.get("/images/1").await.body.contains("LANG=C.UTF-8"));
         let csv = browser.get("/images.csv").await;
         assert!(csv.status == StatusCode::OK && !csv.body.contains("Kq7xT2mN"));
-    }
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn an_open_page_hears_of_changes(pool: PgPool) {
-    let browser = Browser::logged_in(pool).await;
-    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let request = Request::get("/events").header(header::COOKIE, cookies.join("; ")).body(Body::empty()).unwrap();
-    let mut events = browser.router.clone().oneshot(request).await.unwrap().into_body();
-    let first = next_hint(&mut events).await;
-    assert!(first.contains("tasks"), "listening begins with a hint for all: {first}");
-    inventory(&browser.pool).await;
-    let mut heard = String::new();
-    while !(heard.contains("tasks") && heard.contains("pods")) {
-        heard += &next_hint(&mut events).await;
-    }
-}
-
-#[sqlx::test(migrator = "model::MIGRATOR")]
-async fn an_open_pages_hints_end_with_its_session(pool: PgPool) {
-    let mut browser = Browser::logged_in(pool).await;
-    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let request = Request::get("/events").header(header::COOKIE, cookies.join("; ")).body(Body::empty()).unwrap();
-    let mut events = browser.router.clone().oneshot(request).await.unwrap().into_body();
-    next_hint(&mut events).await;
-    browser.post_from("/", "/logout", &[]).await;
-    let end = async {
-        use http_body_util::BodyExt;
-        while events.frame().await.is_some() {}
-    };
-    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the stream ends, long before it would by itself");
-}
-
-async fn next_hint(body: &mut Body) -> String {
-    use http_body_util::BodyExt;
-    loop {
-        let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("a hint comes within 20 s").unwrap().unwrap();
-        let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
-        if text.contains("event: changed") {
-            return text;
-        }
     }
 }

@@ -17,8 +17,8 @@ const TRIED_AT_MOST: usize = 8;
 pub(super) struct Device {
     /// 16 random bytes in hexadecimal.
     pub id: String,
-    user: i64,
-    password_changed_micros: i64,
+    pub user: i64,
+    pub password_changed_micros: i64,
 }
 
 impl Device {

@@ -151,16 +151,18 @@ impl Origin {
         Ok(id)
     }
 
-    /// After a good login: this attempt does not count, nor do those before it of the same userid, address and door, and of the same browser.
+    /// After a good login: this attempt does not count, nor do those before it of the same browser. Of one that was not known, these are those of the same
+    /// userid, address and door.
     pub(super) async fn forget_own(&self, conn: &mut PgConnection, begun: &Begun, device: Option<&str>) -> sqlx::Result<()> {
         // Those of others stay: who logs in now and then must not cover up who guesses.
+        let userid = device.is_none().then_some(self.userid.as_str());
         sqlx::query!(
             "DELETE FROM login_failures
              WHERE id = $1
                 OR LOWER(userid) = LOWER($2) AND address = $3 AND door = $4
                 OR device = $5",
             begun.id,
-            self.userid,
+            userid,
             self.network,
             self.door.as_str(),
             device

@@ -122,6 +122,7 @@ async fn a_browser_that_logged_in_before_is_not_slowed_down_by_others(pool: PgPo
     let start = std::time::Instant::now();
     let again = [stage.log_in_with("admin", RIGHT, "10.0.0.1", &devices).await.unwrap().device];
     assert!(start.elapsed() < LATE);
+    assert_eq!(wait(stage.log_in("admin", RIGHT, "10.0.0.1").await), 5, "it does not cover up who guesses beside it");
     // Its own failures count for itself alone, ten of them.
     stage.add_failures(50, "admin", "10.0.0.1").await;
     for _ in 0..10 {
@@ -134,6 +135,34 @@ async fn a_browser_that_logged_in_before_is_not_slowed_down_by_others(pool: PgPo
     set_password(&mut stage.pool.acquire().await.unwrap(), &stage.clock, "admin", "a new password", false).await.unwrap();
     stage.add_failures(5, "admin", "10.0.0.1").await;
     assert_eq!(wait(stage.log_in_with("admin", "a new password", "10.0.0.1", &devices).await), 2);
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn a_flood_from_the_same_address_keeps_no_known_browser_out_and_other_cookies_help_nobody(pool: PgPool) {
+    let stage = Stage::new(pool).await;
+    let known = [stage.log_in("admin", RIGHT, "10.0.0.1").await.unwrap().device];
+    let person = find(&mut stage.pool.acquire().await.unwrap(), "admin").await.unwrap().unwrap();
+    let forged = device::seal(&Sealer::new(&[2; 32]), None, "admin", person.user.id, person.password_changed_at, stage.clock.now()).unwrap();
+    let flood: Vec<_> = std::iter::from_fn(|| stage.logins.0.lanes.enter("10.0.0.1", None).ok()).collect();
+    for strange in [&[][..], &[forged], &["junk".to_owned()]] {
+        let outcome = stage.log_in_with("admin", RIGHT, "10.0.0.1", strange).await;
+        assert!(matches!(outcome, Err(LoginError::Busy)), "{outcome:?}");
+    }
+    let outcome = stage.log_in_with("bob", RIGHT, "10.0.0.1", &known).await;
+    assert!(matches!(outcome, Err(LoginError::Busy)), "it is the administrator's browser, nobody else's: {outcome:?}");
+    for _ in 0..10 {
+        assert!(matches!(stage.log_in_with("admin", "wrong", "10.0.0.1", &known).await, Err(LoginError::Wrong)));
+    }
+    let outcome = stage.log_in_with("admin", RIGHT, "10.0.0.1", &known).await;
+    assert!(matches!(outcome, Err(LoginError::Busy)), "it guessed too often to be known: {outcome:?}");
+    assert_eq!(stage.counted().await, [("10.0.0.1".into(), "pages".into(), 10)], "who was not judged does not count");
+    stage.clock.advance(Duration::minutes(6));
+    let known = [stage.log_in_with("admin", RIGHT, "10.0.0.1", &known).await.unwrap().device];
+    set_password(&mut stage.pool.acquire().await.unwrap(), &stage.clock, "admin", "a new password", false).await.unwrap();
+    let outcome = stage.log_in_with("admin", "a new password", "10.0.0.1", &known).await;
+    assert!(matches!(outcome, Err(LoginError::Busy)), "its cookie is of the old password: {outcome:?}");
+    drop(flood);
+    assert!(stage.log_in_with("admin", "a new password", "10.0.0.1", &known).await.is_ok());
 }
 
 #[sqlx::test(migrator = "model::MIGRATOR")]

@@ -174,7 +174,8 @@ fn definitions(id: &str, name: &str) -> String {
         r##"<oval_definitions xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5" xmlns:oval="http://oval.mitre.org/XMLSchema/oval-common-5"
         xmlns:linux="http://oval.mitre.org/XMLSchema/oval-definitions-5#linux"><generator><oval:schema_version>5.11.1</oval:schema_version>
         <oval:timestamp>2026-11-24T00:00:00</oval:timestamp></generator><definitions><definition id="oval:x:def:{id}" version="1" class="vulnerability">
-        <metadata><title>{name}</title><description>x</description></metadata><criteria><criterion test_ref="oval:x:tst:1"/></criteria></definition></definitions>
+        <metadata><title>{name}</title><description>x</description>
+        <through xmlns="https://tidewaiter.io/oval">Through libc6 (of the source package glibc 2.36).</through></metadata><criteria><criterion test_ref="oval:x:tst:1"/></criteria></definition></definitions>
         <tests><linux:dpkginfo_test id="oval:x:tst:1" version="1" check="all" comment="x"><linux:object object_ref="oval:x:obj:1"/>
         <linux:state state_ref="oval:x:ste:1"/></linux:dpkginfo_test></tests><objects><linux:dpkginfo_object id="oval:x:obj:1" version="1">
         <linux:name>{name}</linux:name></linux:dpkginfo_object></objects><states><linux:dpkginfo_state id="oval:x:ste:1" version="1">
@@ -183,9 +184,8 @@ fn definitions(id: &str, name: &str) -> String {
 }
 
 fn chosen(in_feed: u32, evaluated: u32, undecided: u32) -> Chosen {
-    let through = BTreeMap::from([("oval:x:def:1".to_owned(), "Through libc6 (of the source package glibc 2.36).".to_owned())]);
     let undecided_reason = if undecided > 0 { "nobody knows".to_owned() } else { String::new() };
-    Chosen { definitions: Definitions { in_feed, evaluated, undecided, ..Definitions::default() }, undecided_reason, through }
+    Chosen { definitions: Definitions { in_feed, evaluated, undecided, ..Definitions::default() }, undecided_reason }
 }
 
 #[tokio::test]

@@ -151,8 +151,8 @@ impl Index {
     fn definition_of_sources(&self, element: &str, tests: &BTreeMap<u32, &str>, image: &Image<'_>) -> Result<Vec<u8>, FeedError> {
         let ids: HashMap<&str, String> = tests.keys().filter_map(|test| Some((self.ids.word(*test), self.copy_id(*test)?))).collect();
         let names: BTreeSet<&str> = tests.values().copied().collect();
-        let through: Vec<String> = names.into_iter().filter_map(|name| Some(through(name, image.sources.get(name)?))).collect();
-        rewrite::definition(element, &ids, &through.join("; "))
+        let through: Vec<String> = names.into_iter().filter_map(|name| Some(name_packages(name, image.sources.get(name)?))).collect();
+        rewrite::definition(element, &ids, &if through.is_empty() { String::new() } else { format!("Through {}.", through.join("; ")) })
     }
 
     fn copy(&self, number: u32, element: &str, name: &str) -> Result<Vec<u8>, FeedError> {
@@ -187,14 +187,17 @@ const NOTHING: &str = "<variables xmlns=\"http://oval.mitre.org/XMLSchema/oval-d
 /// How the ids of copies begin; no feed may have such ids.
 pub(super) const COPIES: &str = "oval:io.tidewaiter.source:";
 
-/// `libc6 2.36-9, libc-bin 2.36-9 (source glibc)`.
-fn through(name: &str, source: &super::source::Source<'_>) -> String {
-    const MAX_NAMED: usize = 20;
-    let mut named: Vec<String> = source.packages.iter().take(MAX_NAMED).map(|package| format!("{} {}", package.name, package.version)).collect();
-    named.dedup();
-    let more = source.packages.len().saturating_sub(MAX_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more} (source {name})", named.join(", "))
+/// Most binary packages of a source that are named.
+const MAX_NAMED: usize = 8;
+
+/// `libc-bin, libc6 (of the source package glibc 2.36-9+deb12u10)`.
+fn name_packages(name: &str, source: &super::source::Source<'_>) -> String {
+    let names: BTreeSet<&str> = source.packages.iter().map(|package| package.name.as_str()).collect();
+    let mut named = names.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMED {
+        named += &format!(" and {} more", names.len() - MAX_NAMED);
+    }
+    format!("{named} (of the source package {name} {})", source.version)
 }
 
 /// The element's name, prefix and all, from its start tag.

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 /// The namespace of what we add to a definition's metadata.
 pub(crate) const NAMESPACE: &str = "https://tidewaiter.io/oval";
 
-/// A definition whose criterions look at other tests (`tests`: new ids by old), and whose metadata tells what it came through.
+/// A definition whose criterions look at other tests (`tests`: new ids by old), and whose metadata tells through which packages it concerns the image: for
+/// people, as the message of its result (see [`crate::oval`]).
 pub(super) fn definition(element: &str, tests: &HashMap<&str, String>, through: &str) -> Result<Vec<u8>, FeedError> {
     let mut depth = 0;
     edit(element, |event, out| {

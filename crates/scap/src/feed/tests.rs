@@ -74,8 +74,8 @@ fn names_that_mean_sources_are_looked_for_among_sources() {
     let text = String::from_utf8(selection.document.clone()).unwrap();
     assert_eq!((selection.definitions, selection.source_definitions, selection.matched_names), (2, 2, 2));
     assert!(text.contains("<name>source_glibc</name>") && text.contains("<name>source_util-linux</name>") && !text.contains("<name>glibc</name>"));
-    assert!(text.contains("<through xmlns=\"https://tidewaiter.io/oval\">libc6 2.36-9 (source glibc)</through></metadata>"));
-    assert!(text.contains("util-linux 2.38.1-5, libuuid1 2.38.1-5 (source util-linux)"));
+    assert!(text.contains("<through xmlns=\"https://tidewaiter.io/oval\">Through libc6 (of the source package glibc 2.36-9).</through></metadata>"));
+    assert!(text.contains("Through libuuid1, util-linux (of the source package util-linux 2.38.1-5)."));
     assert!(
         text.contains("xmlns=\"http://oval.mitre.org/XMLSchema/oval-definitions-5#linux\">\n      <name>source_glibc"),
         "the element's own namespace stays"
@@ -244,7 +244,7 @@ fn results_say_through_which_packages_and_count_what_passed() {
     let definition = |id: &str| {
         format!(
             "<definition id=\"{id}\" class=\"vulnerability\" version=\"1\"><metadata><title>{id}</title>\
-             <through xmlns=\"https://tidewaiter.io/oval\">libc6 1 (source glibc)</through><through>no</through></metadata></definition>"
+             <through xmlns=\"https://tidewaiter.io/oval\">Through libc6 (of the source package glibc 1).</through><through>no</through></metadata></definition>"
         )
     };
     let results: String = [("a", "true"), ("b", "false"), ("c", "error"), ("d", "not applicable")]
@@ -256,7 +256,7 @@ fn results_say_through_which_packages_and_count_what_passed() {
         ["a", "b", "c", "d"].map(definition).concat()
     );
     let all = crate::oval::parse(text.as_bytes()).unwrap();
-    assert_eq!((all.rules.len(), all.rules[0].message.as_str(), all.rules[1].message.as_str()), (4, "libc6 1 (source glibc)", ""));
+    assert_eq!((all.rules.len(), all.rules[0].message.as_str(), all.rules[1].message.as_str()), (4, "Through libc6 (of the source package glibc 1).", ""));
     let found = crate::oval::parse_found(text.as_bytes()).unwrap();
     assert_eq!(found.rules.iter().map(|rule| rule.rule_id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!((found.left_out.passed, found.left_out.not_applicable), (1, 1));

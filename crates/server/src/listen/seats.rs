@@ -36,6 +36,15 @@ pub struct Held {
     pub seat: Arc<Seat>,
 }
 
+/// What a peer lets us wait for. One does not end with the other.
+#[derive(Debug, Clone, Copy)]
+pub enum Stall {
+    /// The rest of its body.
+    Body,
+    /// That it takes what we send.
+    Taking,
+}
+
 /// What is known of a connection.
 pub struct Seat {
     /// What counts as one address; `None`: a proxy that is trusted, behind which are many people.
@@ -46,8 +55,8 @@ pub struct Seat {
     requests: AtomicUsize,
     /// An answer that never ends by itself: its page asks again.
     stream: AtomicBool,
-    /// The peer lets us wait for the rest of its body, or does not take what we send.
-    stalled: AtomicBool,
+    /// For what the peer lets us wait, by [`Stall`].
+    stalled: [AtomicBool; 2],
     /// When the wait began, in milliseconds since `start`.
     waiting_since: AtomicU64,
     leave: Notify,
@@ -120,7 +129,7 @@ impl Seat {
             proven: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             stream: AtomicBool::new(false),
-            stalled: AtomicBool::new(false),
+            stalled: Default::default(),
             waiting_since: AtomicU64::new(0),
             leave: Notify::new(),
         };
@@ -143,7 +152,7 @@ impl Seat {
 
     /// For what the peer does, not for what we do.
     fn is_waiting(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0 || self.stalled.load(Ordering::Relaxed)
+        self.requests.load(Ordering::Relaxed) == 0 || self.is_stalled()
     }
 
     /// Somebody known speaks on it.
@@ -156,8 +165,14 @@ impl Seat {
         self.leave.notified().await;
     }
 
-    pub fn stall(&self, stalled: bool) {
-        if self.stalled.swap(stalled, Ordering::Relaxed) != stalled && stalled {
+    fn is_stalled(&self) -> bool {
+        self.stalled.iter().any(|stalled| stalled.load(Ordering::Relaxed))
+    }
+
+    pub fn stall(&self, what: Stall, stalled: bool) {
+        let waited = self.is_stalled();
+        self.stalled[what as usize].store(stalled, Ordering::Relaxed);
+        if stalled && !waited {
             self.waits_from_now();
         }
     }
@@ -182,7 +197,6 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         self.0.stream.store(false, Ordering::Relaxed);
-        self.0.stall(false);
         self.0.waits_from_now();
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
@@ -275,7 +289,12 @@ mod tests {
         let other_busy = seats.enter(address("2001:db8::2"), false).unwrap();
         let other_request = other_busy.seat.begin();
         assert!(seats.enter(here, false).is_none(), "both at work");
-        busy.seat.stall(true);
+        for what in [Stall::Body, Stall::Taking] {
+            busy.seat.stall(what, true);
+            busy.seat.stall(what, false);
+        }
+        assert!(seats.enter(here, false).is_none(), "at work again");
+        busy.seat.stall(Stall::Body, true);
         assert!(seats.enter(here, false).is_some(), "one waits for the rest of its body");
         assert_eq!([left(&known), left(&busy), left(&other_busy)], [false, true, false]);
         drop((request, other_request));

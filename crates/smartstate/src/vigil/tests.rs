@@ -97,6 +97,27 @@ fn an_inspector_that_kept_the_deadline_by_itself_ran_into_it() {
 }
 
 #[test]
+fn a_pull_that_ran_into_the_pods_deadline_says_so_and_what_to_do() {
+    let with_deadline = |mut pod: Pod| {
+        pod.spec.as_mut().unwrap().active_deadline_seconds = Some(3600);
+        pod
+    };
+    let exit = |code: i32, to: &str| {
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        with_deadline(pulling(json!({ "terminated": { "exitCode": code, "reason": reason, "startedAt": "2026-11-23T10:00:02Z", "finishedAt": to } })))
+    };
+    let late = Sight::Over(Reason::PullDeadline { secs: 3600 });
+    assert_eq!(look(Some(&exit(1, "2026-11-23T11:00:02Z")), "u"), late);
+    let mut killed = exit(137, "2026-11-23T10:59:00Z");
+    killed.status.as_mut().unwrap().reason = Some("DeadlineExceeded".into());
+    assert_eq!(look(Some(&killed), "u"), late);
+    let Sight::Over(reason) = late else { panic!("it is over") };
+    assert!(reason.message().contains("not pulled within the 3600 seconds") && reason.advice().contains("registry"), "{}", reason.message());
+    assert_eq!(code(look(Some(&exit(1, "2026-11-23T10:10:00Z")), "u")), "pod_failed", "it failed long before");
+    assert_eq!(code(look(Some(&exit(2, "2026-11-23T11:00:02Z")), "u")), "pod_failed", "it did not end in peace");
+}
+
+#[test]
 fn what_is_noted_of_events_holds_no_nul() {
     let mut events = json!([{ "message": "a\0b", "count": 1, "at": null }]);
     strip_nul(&mut events);
