@@ -1,6 +1,6 @@
 //! Requests whose answers this crate reads itself: without the copies that kube makes of them, and without writing them to the log when they do not fit.
 
-use crate::bounded::Limits;
+use crate::bounded::{Count, Limits};
 use http::Request;
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -14,6 +14,17 @@ const PARSED_HERE_MAX: usize = 256 << 10;
 pub(crate) async fn get<T: DeserializeOwned + Send + 'static>(client: &Client, path: &str, limits: Limits) -> Result<T, kube::Error> {
     let request = Request::get(path).extension(limits).body(Vec::new()).map_err(kube::Error::HttpError)?;
     json(client, request).await
+}
+
+/// A page of a list, and how many bytes and JSON values it came in.
+pub(crate) async fn page<T: DeserializeOwned + Send + 'static>(client: &Client, path: &str) -> Result<(T, usize, usize), kube::Error> {
+    let request = Request::get(path).extension(Limits::PAGE).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let body = bytes(client, request).await?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        let page = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+        Ok((page, body.len(), Count::of(&body)))
+    });
+    parsed.await.map_err(|error| kube::Error::Service(error.into()))?
 }
 
 /// The answer as what it is expected to be.

@@ -2,6 +2,7 @@
 //!
 //! Bytes alone do not bound memory: two bytes of `{}` become a struct of hundreds. So openers and commas outside of strings are counted too.
 
+use crate::room;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -13,12 +14,18 @@ use serde_json::json;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::PollSemaphore;
 use tower::{BoxError, Layer, Service};
 
 /// Longest text of an error that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 4_000;
 const ERROR_BYTES_MAX: usize = 1 << 20;
+/// What a watch may have of a line without a seat, see [`room::long_lines`].
+const SHORT_LINE_BYTES: usize = 64 << 10;
+/// From when a line got its seat.
+const LONG_LINE_SECS: u64 = 10;
 /// `reason` of the status that stands for an error answer that was none of Kubernetes'.
 pub(crate) const NOT_A_STATUS: &str = "NotAStatus";
 
@@ -40,6 +47,12 @@ pub enum BodyLimit {
         nodes: usize,
         /// Of a line, else of the whole body.
         line: bool,
+    },
+    /// A long line of a watch stops in its middle.
+    #[error("a line of a watch that was not complete within {secs} seconds")]
+    Line {
+        /// The limit.
+        secs: u64,
     },
     /// It drips.
     #[error("an answer that was not complete within {secs} seconds")]
@@ -65,8 +78,10 @@ impl Limits {
     pub(crate) const PAGE: Self = Self { bytes: 16 << 20, nodes: 400_000, secs: Some(60), line: false };
     /// Something that is small by its nature.
     pub(crate) const SMALL: Self = Self { bytes: 1 << 20, nodes: 20_000, secs: Some(20), line: false };
+    /// One object, which etcd holds to 1.5 MiB.
+    pub(crate) const ONE: Self = Self { bytes: 4 << 20, nodes: 60_000, secs: Some(20), line: false };
     /// An object, a list of a few, or the end of a log.
-    const OTHER: Self = Self { bytes: 16 << 20, nodes: 100_000, secs: Some(60), line: false };
+    const OTHER: Self = Self { bytes: 4 << 20, nodes: 60_000, secs: Some(60), line: false };
     /// A report or result of a scan pod, which is no JSON here; whoever asks for it has smaller limits.
     const PROXIED: Self = Self { bytes: 64 << 20, nodes: usize::MAX, secs: Some(120), line: false };
     const WATCH: Self = Self { bytes: 8 << 20, nodes: 200_000, secs: None, line: true };
@@ -175,12 +190,32 @@ struct BoundedBody<B> {
     limits: Limits,
     count: Count,
     end: Option<Pin<Box<Sleep>>>,
+    long_lines: PollSemaphore,
+    /// Of a watch within a long line, until the line has to be complete.
+    seat: Option<(OwnedSemaphorePermit, Pin<Box<Sleep>>)>,
 }
 
 impl<B> BoundedBody<B> {
     fn new(inner: B, limits: Limits) -> Self {
         let end = limits.secs.map(|secs| Box::pin(sleep(Duration::from_secs(secs))));
-        Self { inner, limits, count: Count::default(), end }
+        Self { inner, limits, count: Count::default(), end, long_lines: PollSemaphore::new(room::long_lines()), seat: None }
+    }
+
+    /// Ready when more of the line may be read: all watches share the memory for long ones.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyLimit>> {
+        if self.count.bytes <= SHORT_LINE_BYTES {
+            self.seat = None;
+            return Poll::Ready(Ok(()));
+        }
+        if self.seat.is_none()
+            && let Some(seat) = ready!(self.long_lines.poll_acquire(cx))
+        {
+            self.seat = Some((seat, Box::pin(sleep(Duration::from_secs(LONG_LINE_SECS)))));
+        }
+        match self.seat.as_mut().map(|(_, end)| end.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(BodyLimit::Line { secs: LONG_LINE_SECS })),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -198,6 +233,11 @@ where
             && end.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Some(Err(BodyLimit::Slow { secs }.into())));
+        }
+        if limits.line
+            && let Err(limit) = ready!(self.poll_line(cx))
+        {
+            return Poll::Ready(Some(Err(limit.into())));
         }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         Poll::Ready(match frame {
@@ -223,13 +263,21 @@ where
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     bytes: usize,
-    pub(crate) nodes: usize,
+    nodes: usize,
     in_string: bool,
     escaped: bool,
 }
 
 impl Count {
-    pub(crate) fn add(&mut self, data: &[u8], limits: &Limits) -> Result<(), BodyLimit> {
+    /// How many values and fields `json` has at most.
+    pub(crate) fn of(json: &[u8]) -> usize {
+        let mut count = Self::default();
+        // Without limits there is nothing to go beyond.
+        let _ = count.add(json, &Limits { bytes: usize::MAX, nodes: usize::MAX, secs: None, line: false });
+        count.nodes
+    }
+
+    fn add(&mut self, data: &[u8], limits: &Limits) -> Result<(), BodyLimit> {
         let Limits { bytes, nodes, line, .. } = *limits;
         for byte in data {
             self.byte(*byte, line);

@@ -15,6 +15,8 @@ use tls::{Identity, Trust};
 use tower::{BoxError, ServiceBuilder};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a connection reads ahead at most, and the longest head of an answer.
+const READ_BYTES: usize = 64 << 10;
 /// How audit logs and priority rules of a cluster know Tidewaiter.
 const USER_AGENT: &str = concat!("tidewaiter/", env!("CARGO_PKG_VERSION"));
 
@@ -36,7 +38,7 @@ pub async fn client(connection: &Connection) -> anyhow::Result<kube::Client> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(HttpClient::builder(TokioExecutor::new()).build::<_, Body>(connector));
+        .service(HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BYTES).build::<_, Body>(connector));
     Ok(kube::Client::new(service, "default"))
 }
 

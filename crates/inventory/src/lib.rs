@@ -17,6 +17,7 @@ mod read;
 pub mod reference;
 mod refresh;
 pub mod removal;
+mod room;
 mod rows;
 mod save;
 mod shape;

@@ -146,7 +146,7 @@ impl Reader<'_> {
     async fn read_once<T: Stored>(&self, task: Option<TaskId>) -> Result<(), Trouble> {
         let known = self.position::<T>().await?;
         let mut limit = self.ctx.settings.page_size.max(1);
-        let mut page = self.page::<T>("", &mut limit).await?;
+        let (mut page, mut share) = self.page::<T>("", &mut limit).await?;
         let version = page.metadata.resource_version.clone();
         if parse::version(&version) < known {
             self.rewind().await?;
@@ -161,8 +161,14 @@ impl Reader<'_> {
                 T::save(self, &page.items).await?;
                 break;
             }
-            let ((), following) = futures::future::try_join(T::save(self, &page.items), self.page::<T>(&next, &mut limit)).await?;
-            page = following;
+            let items = std::mem::take(&mut page.items);
+            let save = async move {
+                let saved = T::save(self, &items).await;
+                drop((items, share)); // before the next page is there: it may wait for this room
+                saved
+            };
+            let ((), following) = futures::future::try_join(save, self.page::<T>(&next, &mut limit)).await?;
+            (page, share) = following;
         }
         let seen = Vec::from_iter(seen);
         let mut tx = save::begin(&self.ctx.pool, self.provider).await?;
@@ -202,21 +208,26 @@ impl Reader<'_> {
     }
 
     /// At most `limit` objects from `next` on; what makes a page too large for them makes `limit` smaller, down to one object.
-    async fn page<T: Object>(&self, next: &str, limit: &mut u32) -> Result<Page<T>, Trouble> {
+    async fn page<T: Object>(&self, next: &str, limit: &mut u32) -> Result<(Page<T>, Share), Trouble> {
         loop {
-            match self.ask::<Page<T>>(&page_path(T::PATH, *limit, next), Limits::PAGE).await {
+            let mut share = room::page().await;
+            match self.within(ask::page::<Page<T>>(&self.client, &page_path(T::PATH, *limit, next))).await {
                 Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && *limit > 1 => *limit = (*limit / SHRINK).max(1),
-                Ok(page) if page.items.len() > ITEMS_MAX => {
+                Err(trouble) => return Err(trouble),
+                Ok((page, ..)) if page.items.len() > ITEMS_MAX => {
                     let what = format!("more than {ITEMS_MAX} {} where {limit} were asked for", T::PLURAL);
                     return Err(Trouble::Provider(ConnectError::too_large(&self.server, &what)));
                 }
-                answer => return answer,
+                Ok((page, bytes, nodes)) => {
+                    share.keep(bytes, nodes);
+                    return Ok((page, share));
+                }
             }
         }
     }
 
-    async fn ask<T: DeserializeOwned + Send + 'static>(&self, path: &str, limits: Limits) -> Result<T, Trouble> {
-        match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), ask::get(&self.client, path, limits)).await {
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
+        match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), asked).await {
             Ok(answer) => answer.map_err(|error| self.explain(&error)),
             Err(_) => Err(Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS))),
         }
@@ -241,7 +252,8 @@ impl Reader<'_> {
     /// Whether the API server's history ends before `version`. A page of one object tells the present end of it.
     pub(crate) async fn went_back<T: Object>(&self, version: &str) -> Result<bool, Trouble> {
         let path = page_path(T::PATH, 1, "");
-        let page: Page<T> = self.ask(&path, Limits::PAGE).await?;
+        let _turn = room::object().await;
+        let page: Page<T> = self.within(ask::get(&self.client, &path, Limits::ONE)).await?;
         Ok(parse::version(&page.metadata.resource_version) < parse::version(version))
     }
 
@@ -275,13 +287,14 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for name in names {
             let path = format!("{}/{}", T::PATH, url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
-            match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), ask::get(&self.client, &path, Limits::PAGE)).await {
-                Ok(Ok(object)) if is_plausible(T::metadata(&object)) => found.push(object),
-                Ok(Ok(_)) => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
-                Ok(Err(error)) => return Err(self.explain(&error)),
-                Err(_) => return Err(Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS))),
-            }
+            let _turn = room::object().await;
+            let asked = async {
+                match ask::get(&self.client, &path, Limits::ONE).await {
+                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                    answer => answer.map(Some),
+                }
+            };
+            found.extend(self.within(asked).await?.filter(|object| is_plausible(T::metadata(object))));
         }
         Ok(found)
     }

@@ -1,7 +1,7 @@
 //! The lines of a watch. The client's layer bounds each.
 
 use crate::ask;
-use crate::bounded::{Count, Limits};
+use crate::bounded::Count;
 use http::Request;
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -57,8 +57,6 @@ impl Lines {
 }
 
 fn line(bytes: Vec<u8>, is_cut: bool) -> Line {
-    let mut count = Count::default();
     // The layer has counted already; this is for the number alone.
-    let _ = count.add(&bytes, &Limits { bytes: usize::MAX, nodes: usize::MAX, secs: None, line: false });
-    Line { bytes, nodes: count.nodes, is_cut }
+    Line { nodes: Count::of(&bytes), bytes, is_cut }
 }

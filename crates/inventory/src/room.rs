@@ -1,0 +1,62 @@
+//! Memory that the answers of all providers share: many that send much at the same time wait for each other, and cannot fill the server together.
+
+use std::sync::{Arc, LazyLock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What all pages of lists may take together, in MiB.
+const PAGES_MIB: u32 = 128;
+/// What a page of a list takes at most while it is read: its text, and what becomes of it.
+const PAGE_MIB: u32 = 48;
+/// What becomes of one JSON value, at most, in bytes.
+const NODE_BYTES: usize = 200;
+/// How many single objects are read at the same time, see [`crate::bounded::Limits::ONE`].
+const OBJECTS: usize = 4;
+/// How many watches may be within a long line at the same time, see [`crate::bounded`].
+const LONG_LINES: usize = 3;
+
+static PAGES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(PAGES_MIB as usize)));
+static SINGLE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(OBJECTS)));
+static LINES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LONG_LINES)));
+
+/// A page's part of the memory; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
+/// Waits until there is room for a page.
+pub(crate) async fn page() -> Share {
+    // The semaphore is never closed.
+    Share(PAGES.clone().acquire_many_owned(PAGE_MIB).await.ok())
+}
+
+impl Share {
+    /// Gives back what a page that came as `bytes` with `nodes` values does not need.
+    pub(crate) fn keep(&mut self, bytes: usize, nodes: usize) {
+        let needed = (bytes.saturating_add(nodes.saturating_mul(NODE_BYTES)) >> 20) + 1;
+        let spare = (PAGE_MIB as usize).saturating_sub(needed);
+        drop(self.0.as_mut().and_then(|permit| permit.split(spare)));
+    }
+}
+
+/// Waits for one's turn to read a single object. Who holds a page's share may wait here: whoever reads an object waits for nothing else.
+pub(crate) async fn object() -> Option<OwnedSemaphorePermit> {
+    SINGLE.clone().acquire_owned().await.ok()
+}
+
+/// Seats for watches within a long line.
+pub(crate) fn long_lines() -> Arc<Semaphore> {
+    LINES.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_page_does_not_need_is_given_back() {
+        let mut share = page().await;
+        share.keep(3 << 20, 5_000);
+        assert_eq!(share.0.as_ref().map(OwnedSemaphorePermit::num_permits), Some(4));
+        share.keep(usize::MAX, usize::MAX);
+        assert_eq!(share.0.as_ref().map(OwnedSemaphorePermit::num_permits), Some(4), "a share does not grow");
+    }
+}
