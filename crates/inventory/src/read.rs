@@ -2,12 +2,12 @@
 
 use crate::bounded::Limits;
 use crate::failure::{ConnectError, Reason, explain};
+use crate::room::{self, Share};
 use crate::shape::{ITEMS_MAX, Metadata, Namespace, Node, Object, Page, Pod};
 use crate::{Inventory, ask, parse, positions, save};
 use chrono::{DateTime, Utc};
 use model::ids::{ProviderId, TaskId};
 use queue::task::{self, TaskState, Update};
-use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;

@@ -14,7 +14,11 @@ const OBJECTS: usize = 4;
 /// How many watches may be within a long line at the same time, see [`crate::bounded`].
 const LONG_LINES: usize = 3;
 
+/// What changes of all providers that are not saved yet may weigh, in KiB.
+const CHANGES_KIB: usize = 64 << 10;
+
 static PAGES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(PAGES_MIB as usize)));
+static CHANGES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(CHANGES_KIB)));
 static SINGLE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(OBJECTS)));
 static LINES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LONG_LINES)));
 
@@ -40,6 +44,11 @@ impl Share {
 /// Waits for one's turn to read a single object. Who holds a page's share may wait here: whoever reads an object waits for nothing else.
 pub(crate) async fn object() -> Option<OwnedSemaphorePermit> {
     SINGLE.clone().acquire_owned().await.ok()
+}
+
+/// Waits until there is room for a change of so many KiB, at most a quarter of the whole.
+pub(crate) async fn change(kib: u32) -> Option<OwnedSemaphorePermit> {
+    CHANGES.clone().acquire_many_owned(kib).await.ok()
 }
 
 /// Seats for watches within a long line.

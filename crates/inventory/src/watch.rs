@@ -7,7 +7,7 @@ mod lines;
 
 use crate::read::{Reader, Trouble, is_plausible, is_too_large};
 use crate::shape::{Namespace, Node, Object, Pod};
-use crate::{Inventory, Reason, parse, positions, refresh, save, status};
+use crate::{Inventory, Reason, parse, positions, refresh, room, save, status};
 use anyhow::anyhow;
 use http::Request;
 use kube::core::WatchEvent;
@@ -30,8 +30,8 @@ const OPEN_LIMIT_SECS: u64 = 30;
 /// Changes are saved together: as many as this, or as come within this time.
 const BATCH_MAX: usize = 500;
 const BATCH_TIME: Duration = Duration::from_millis(100);
-/// What changes that are not saved yet may weigh, in KiB: a bigger one comes alone.
-const UNSAVED_KIB_MAX: u32 = 32 << 10;
+/// What a provider's changes that are not saved yet may weigh, in KiB: a bigger one comes alone.
+const UNSAVED_KIB_MAX: u32 = 16 << 10;
 /// How often `seen_at` moves.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 
@@ -59,8 +59,11 @@ struct Told {
     version: String,
     change: Change,
     /// Its share of what may be unsaved, given back when it is dropped.
-    weight: Option<OwnedSemaphorePermit>,
+    weight: Option<Weight>,
 }
+
+/// Of what its provider, and of what all may have unsaved.
+type Weight = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Where the watches of a provider tell what they hear.
 #[derive(Clone)]
@@ -76,12 +79,13 @@ impl Ear {
     }
 
     /// Waits until there is room for a line. Two bytes of it may become a struct, hence the nodes.
-    async fn room_for(&self, bytes: usize, nodes: usize) -> Result<OwnedSemaphorePermit, Trouble> {
+    async fn room_for(&self, bytes: usize, nodes: usize) -> Result<Weight, Trouble> {
         let kib = u32::try_from((bytes + nodes * 100) >> 10).unwrap_or(u32::MAX).clamp(1, UNSAVED_KIB_MAX);
-        self.room.clone().acquire_many_owned(kib).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))
+        let own = self.room.clone().acquire_many_owned(kib).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))?;
+        Ok((own, room::change(kib).await))
     }
 
-    async fn tell<T: Object>(&self, version: &str, change: Change, weight: Option<OwnedSemaphorePermit>) -> Result<(), Trouble> {
+    async fn tell<T: Object>(&self, version: &str, change: Change, weight: Option<Weight>) -> Result<(), Trouble> {
         let told = Told { kind: T::PLURAL, version: version.to_owned(), change, weight };
         self.sender.send(told).await.map_err(|_| Trouble::Internal(anyhow!("the saver stopped")))
     }
