@@ -1,12 +1,19 @@
 //! Style, script, icons and fonts from `static/`, at addresses that hold a hash of them all, so that browsers may keep them for ever.
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tower_http::services::ServeDir;
+
+/// Longest address of a file.
+const PATH_BYTES_MAX: usize = 200;
 
 struct Assets {
     dir: PathBuf,
@@ -54,5 +61,10 @@ pub fn url(path: &str) -> String {
 /// Serves the files, those that `scripts/web-assets` compressed in that form.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let files = ServeDir::new(&assets().dir).precompressed_br().precompressed_gzip();
-    Router::new().nest_service(&format!("/static/{}", assets().version), files)
+    Router::new().nest_service(&format!("/static/{}", assets().version), files).layer(from_fn(named))
+}
+
+/// A name that is too long for the file system is none of ours.
+async fn named(request: Request, next: Next) -> Response {
+    if request.uri().path().len() > PATH_BYTES_MAX { StatusCode::NOT_FOUND.into_response() } else { next.run(request).await }
 }

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod assets;
+mod bodies;
 pub mod cookies;
 pub mod error;
 pub mod extract;

@@ -32,6 +32,8 @@ const DEVICE: &str = "tidewaiter_device_";
 pub const SETTINGS: &str = "/settings";
 /// The largest form: a kubeconfig with its certificates is far below.
 pub const FORM_BYTES: usize = 2 * 1024 * 1024;
+/// The most fields of a form, ticked rows among them.
+const FORM_FIELDS: usize = 20_000;
 
 /// A request of a person who is logged in. `Debug` shows no token.
 #[derive(Clone)]
@@ -179,17 +181,18 @@ fn to_login(request: &Request) -> Response {
 
 /// The request again, once its token is found to be right.
 async fn checked(request: Request, expected: &str) -> Result<Request> {
-    if request.headers().get("x-csrf-token").is_some_and(|given| same(given.as_bytes(), expected.as_bytes())) {
-        return Ok(request);
-    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, FORM_BYTES).await.map_err(|_| Error::BadRequest("The form is larger than 2 MiB.".to_owned()))?;
-    let again = || Request::from_parts(parts.clone(), Body::from(body.clone()));
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let given = if kind.starts_with("multipart/form-data") {
-        multipart_token(again()).await
-    } else {
-        form_urlencoded::parse(&body).find(|(key, _)| key == "csrf_token").map(|(_, value)| value.into_owned())
+    let in_parts = kind.starts_with("multipart/form-data");
+    if !in_parts && body.iter().filter(|byte| **byte == b'&').count() > FORM_FIELDS {
+        return Err(Error::BadRequest(format!("The form has more than {FORM_FIELDS} fields. Select fewer at a time.")));
+    }
+    let again = || Request::from_parts(parts.clone(), Body::from(body.clone()));
+    let given = match parts.headers.get("x-csrf-token") {
+        Some(given) => given.to_str().ok().map(str::to_owned),
+        None if in_parts => multipart_token(again()).await,
+        None => form_urlencoded::parse(&body).find(|(key, _)| key == "csrf_token").map(|(_, value)| value.into_owned()),
     };
     if given.is_some_and(|given| same(given.as_bytes(), expected.as_bytes())) {
         return Ok(again());

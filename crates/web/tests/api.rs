@@ -174,6 +174,8 @@ async fn every_refusal_is_an_error_of_the_api_that_says_what_is_wrong(pool: PgPo
         ("[]".to_owned(), 400, "JSON object"),
         (json!({"name": "a\0b"}).to_string(), 400, "NUL"),
         (json!({"name": "x".repeat(3 << 20)}).to_string(), 413, "larger than 2 MiB"),
+        (format!(r#"{{"resources":[{}1]}}"#, "{},".repeat(30_000)), 413, "at most 10000 resources"),
+        (format!(r#"{{"action":"refresh","resources":[{}{{"id":1}}]}}"#, r#"{"id":1},"#.repeat(10_000)), 413, "more than 10000 entries"),
         (json!({"action": "explode"}).to_string(), 400, "create, refresh"),
         (json!({"action": "refresh"}).to_string(), 400, "\"resources\" names none"),
         (json!({"action": "refresh", "resources": [{"id": "one"}]}).to_string(), 400, "names no resource"),

@@ -4,13 +4,21 @@ use super::collection::Collection;
 use super::error::ApiError;
 use serde_json::Value;
 
+/// How many resources one call names at most.
+pub(super) const RESOURCES_MAX: usize = 10_000;
+/// How many values and fields a body has at most: those of so many resources, each with its `id` and `href`, and some.
+const VALUES_MAX: usize = 5 * RESOURCES_MAX;
+
 /// A JSON object; an empty body counts as `{}`.
 ///
 /// # Errors
-/// `BadRequest` when it is not a JSON object, or a text in it cannot be stored.
+/// `BadRequest` when it is not a JSON object, or a text in it cannot be stored; `TooLarge` when it has too many values.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(serde_json::Map::new()));
+    }
+    if values(bytes) > VALUES_MAX {
+        return Err(ApiError::TooLarge(format!("the body has more than {VALUES_MAX} values; send at most {RESOURCES_MAX} resources at a time")));
     }
     match serde_json::from_slice::<Value>(bytes) {
         Ok(value) if has_nul(&value) => Err(ApiError::BadRequest("a text in the body has a NUL character, which cannot be stored".into())),
@@ -18,6 +26,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
         Ok(_) => Err(ApiError::BadRequest("the body must be a JSON object, such as {\"action\": \"scan\"}".into())),
         Err(error) => Err(ApiError::BadRequest(format!("the body is not JSON: {error}"))),
     }
+}
+
+/// How many values and fields JSON has at most: its openers and commas outside of texts. A few bytes of each become a hundred.
+fn values(json: &[u8]) -> usize {
+    let (mut found, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' | b',' if !in_text => found += 1,
+            _ => {}
+        }
+    }
+    found
 }
 
 fn has_nul(value: &Value) -> bool {
@@ -52,10 +75,13 @@ pub(super) fn id(text: &str, collection: &Collection) -> Result<i64, ApiError> {
 /// The numbers of `resources` (or of the one `resource`), each given as `id` (number or text) or `href`, in the order asked; doubles stay.
 ///
 /// # Errors
-/// `BadRequest` for an entry that is neither, and when there is none.
+/// `BadRequest` for an entry that is neither, and when there is none; `TooLarge` when there are too many.
 pub(super) fn resources(body: &Value, collection: &Collection) -> Result<Vec<i64>, ApiError> {
-    let one = body.get("resource").cloned().into_iter();
-    let many = body["resources"].as_array().cloned().unwrap_or_default();
+    let one = body.get("resource").into_iter();
+    let many = body["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if many.len() > RESOURCES_MAX {
+        return Err(ApiError::TooLarge(format!("\"resources\" has more than {RESOURCES_MAX} entries; send fewer at a time")));
+    }
     let mut ids = Vec::new();
     for entry in one.chain(many) {
         let number = match (&entry["id"], entry["href"].as_str()) {

@@ -105,6 +105,7 @@ pub(super) async fn act_on_many(
     headers: HeaderMap,
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
+    caller.must(Permission::ScanImages)?;
     let request = body::read(&bytes)?;
     body::expect_action(&request, &["scan"])?;
     let ids = body::resources(&request, &IMAGES)?;

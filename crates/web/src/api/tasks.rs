@@ -89,9 +89,9 @@ pub(super) async fn act_on_many(
     headers: HeaderMap,
     bytes: axum::body::Bytes,
 ) -> Result<Json<Value>, ApiError> {
+    caller.must(Permission::ManageTasks)?;
     let request = body::read(&bytes)?;
     body::expect_action(&request, &["cancel"])?;
-    caller.must(Permission::ManageTasks)?;
     let answers = cancel(&state, &host(&headers), &body::resources(&request, &TASKS)?).await?;
     let results: Vec<Value> = answers.into_iter().map(|answer| answer.unwrap_or_else(|why| json!({"success": false, "message": why}))).collect();
     Ok(Json(json!({ "results": results })))
