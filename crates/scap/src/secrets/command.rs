@@ -1,5 +1,7 @@
 //! Secrets among the words of a command.
 
+mod programs;
+
 use super::placeholder::is_placeholder;
 use super::{Kind, Secret, in_text, is_secret_value, name, pair, sorted};
 use std::ops::Range;
@@ -24,6 +26,7 @@ fn nested(line: &str, depth: u32) -> Vec<Secret> {
     }
     found.extend(words.iter().enumerate().filter_map(|(at, word)| attached(line, &words[..at], word)));
     found.extend(by_program(line, &words));
+    found.extend(programs::find(line, &words));
     // A shell's own line in quotes.
     for word in words.iter().filter(|word| depth > 0 && line[(*word).clone()].contains(' ') && word.len() < line.len()) {
         let inner = nested(&line[word.clone()], depth - 1);
@@ -86,7 +89,7 @@ fn attached(line: &str, before: &[Range<usize>], word: &Range<usize>) -> Option<
 
 /// Short options that only their program makes a password: `curl -u user:password`, `redis-cli -a password`, `docker login -p password`.
 fn by_program(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
-    const OPTIONS: [(&[&str], &[&str]); 6] = [
+    const OPTIONS: [(&[&str], &[&str]); 7] = [
         (&["redis-cli"], &["-a", "--pass"]),
         (
             &["sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "docker", "podman", "buildah", "skopeo", "cqlsh", "influx", "sqlcmd", "bcp"],
@@ -96,6 +99,7 @@ fn by_program(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
         (&["curl", "http", "https", "wget"], &["-u", "--user", "-a", "--auth", "--proxy-user", "-U"]),
         (&["openssl", "gpg", "keytool"], &["-storepass", "-keypass", "-passin", "-passout", "--passphrase"]),
         (&["zip", "unzip"], &["-P"]),
+        (&["useradd", "usermod"], &["-p"]),
     ];
     let mut found = Vec::new();
     for (at, pair) in words.windows(2).enumerate() {

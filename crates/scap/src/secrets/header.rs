@@ -51,7 +51,9 @@ fn word(text: &str) -> usize {
 fn authorization(text: &str, at: usize) -> Option<Secret> {
     let rest = &text[at..];
     let scheme = rest.bytes().take(16).take_while(u8::is_ascii_alphabetic).count();
-    let gap = rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count();
+    // OTEL_EXPORTER_OTLP_HEADERS writes white space as %20.
+    let encoded = if rest[scheme..].starts_with("%20") { 3 } else { 0 };
+    let gap = encoded.max(rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count());
     if gap == 0 {
         return None;
     }

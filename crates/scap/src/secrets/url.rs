@@ -43,7 +43,9 @@ fn login(text: &str, begin: usize) -> Option<Secret> {
     if matches!(password, "" | "x-oauth-basic" | "x") && user.len() >= 20 && looks_random(user) {
         return Some(secret("token in a URL", begin..begin + user.len()));
     }
-    let documented = matches!(password, "x-oauth-basic" | "[^") || is_placeholder(password) || is_encoded_reference(password);
+    let spoken = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let described = spoken(password, &["password", "passwd", "pass", "pw"]) && spoken(host.split(':').next().unwrap_or_default(), &["host", "hostname"]);
+    let documented = described || matches!(password, "x-oauth-basic" | "[^") || is_placeholder(password) || is_encoded_reference(password);
     (!documented).then(|| secret("password in a URL", begin + colon + 1..begin + user_info.len()))
 }
 
