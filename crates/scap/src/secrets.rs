@@ -62,6 +62,11 @@ pub fn in_text(text: &str) -> Vec<Secret> {
     sorted(found)
 }
 
+/// The passwords in statements of SQL that make or change accounts.
+pub fn in_sql(text: &str) -> Vec<Secret> {
+    sorted(command::in_sql(text))
+}
+
 /// The logins in the URLs and connection strings of any text, also where a login is a token of a known form.
 pub fn in_urls(text: &str) -> Vec<Secret> {
     sorted(url::find(text))

@@ -2,6 +2,8 @@
 
 mod programs;
 
+pub(super) use programs::sql as in_sql;
+
 use super::placeholder::is_placeholder;
 use super::{Kind, Secret, in_text, is_secret_value, name, pair, sorted};
 use std::ops::Range;

@@ -96,7 +96,9 @@ fn value_at<'a>(text: &'a str, mut begin: usize, name: &'a str, style: Style, sp
         begin += text[begin..].bytes().take_while(|c| matches!(c, b' ' | b'\t')).count();
     }
     let rest = &text[begin..];
-    let quote = ["\\\"", "\"", "'", "`"].into_iter().find(|quote| rest.starts_with(quote));
+    // Outside of source code backticks are a shell's command.
+    let quotes = ["\\\"", "\"", "'", "`"].into_iter().filter(|quote| *quote != "`" || style == Style::Code);
+    let quote = { quotes }.find(|quote| rest.starts_with(quote));
     let end = match quote {
         Some(quote) => {
             begin += quote.len();

@@ -1,7 +1,7 @@
 //! What stands where a secret will be, or showed one that was taken away.
 
 /// Words that say that a value is none, wherever they stand in it.
-const SAYING: [&str; 18] = [
+const SAYING: [&str; 19] = [
     "example",
     "placeholder",
     "redacted",
@@ -20,6 +20,8 @@ const SAYING: [&str; 18] = [
     "tobeset",
     "tobereplaced",
     "secretgoes",
+    // kubectl config view
+    "dataomitted",
 ];
 /// Words that a value that is none begins with.
 const BEGINNING: [&str; 6] = ["your", "insert", "my own ", "some-", "put-", "enter-"];
