@@ -78,6 +78,9 @@ pub fn in_variable(name: &str, value: &str) -> Vec<Secret> {
     if !name::is_documentation(name) {
         found.extend(in_pairs(value, Style::Inline));
     }
+    if name::is_command(name) && !name::is_documentation(name) {
+        found.extend(command::in_command_line(value));
+    }
     if found.is_empty()
         && let Some(inner) = encoded::first(value)
     {

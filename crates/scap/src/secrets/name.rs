@@ -22,7 +22,7 @@ const ABOUT: &str = "FILE FILES FILENAME PATH PATHS DIR DIRECTORY FOLDER LOCATIO
     DOMAIN REGION SCOPE SCOPES PARALLELISM STDIN SHA256 SHA512 SHA1 MD5 CHECKSUM FINGERPRINT DIGEST RENEWAL REFRESH ROTATION ROTATE VALIDATOR VALIDATORS \
     VALIDATION ENCODER ENCRYPTION QUALITY HISTORY COMPLEXITY CHARS CHARACTERS GRANT FLOW EXCHANGE REVIEW ENGINE OPS OPTS OPTIONS CONFIG VAR ENV SOURCE \
     STRATEGY PLUGIN CACHE COOKIE LEEWAY ENCODING LANG SALTED DUMMY PARSER GENERATOR LOGIN AUTHENTICATION SUPPORT RATE WINDOW BUCKET BYTES BITS CREATOR \
-    EMPTY CONTRACT SYMBOL DECIMALS SUPPLY";
+    EMPTY RULE RULES MIDDLEWARE MIDDLEWARES ENTRYPOINTS PRIORITY CONTRACT SYMBOL DECIMALS SUPPLY";
 /// Words that leave a name what it is: which secret, or in which form.
 const OF_IT: &str = "BASE VALUE PROD PRODUCTION DEV DEVELOPMENT STAGING STAGE QA CI TEST CURRENT PREVIOUS OLD NEW PRIMARY SECONDARY DEFAULT ROOT ADMIN PLAIN PLAINTEXT TEXT \
     RAW B64 BASE64 ENCODED JSON HEX RO RW READ READONLY WRITE MASTER REPLICA LIVE INITIAL HASH BIND";
@@ -95,6 +95,7 @@ fn noun(word: &str, before: Option<&str>) -> Option<Meaning> {
         // Who has it runs code in an Erlang node.
         "COOKIE" if matches!(before, Some("ERLANG" | "ERL" | "RELEASE")) => Some(Meaning::Secret),
         "AUTH" | "PAT" | "CREDENTIAL" | "CREDENTIALS" | "CREDS" | "BEARER" | "SALT" | "PEPPER" | "COOKIE" | "MNEMONIC" | "JWT" => Some(Meaning::Perhaps),
+        "BASICAUTH" | "DIGESTAUTH" => Some(Meaning::Perhaps),
         "KEY" | "KEYS" => Some(if before.is_some_and(|before| listed(SECRET_KEYS, before)) { Meaning::Secret } else { Meaning::Perhaps }),
         _ if ends(&[
             "APIKEY",
@@ -127,6 +128,10 @@ pub(super) fn meaning(name: &str) -> Meaning {
     if words.ends_with(&["DEV", "ROOT", "TOKEN", "ID"].map(str::to_owned)) {
         return Meaning::Secret;
     }
+    // A name by which etcd's members know each other.
+    if words.ends_with(&["INITIAL", "CLUSTER", "TOKEN"].map(str::to_owned)) {
+        return Meaning::Nothing;
+    }
     let before = |at: usize| at.checked_sub(1).map(|at| words[at].as_str());
     let Some((at, mut meaning)) = (0..words.len()).rev().find_map(|at| Some((at, noun(&words[at], before(at))?))) else { return Meaning::Nothing };
     // PGP_KEY_ID, PASSWORD_MIN_LENGTH.
@@ -156,6 +161,11 @@ pub(super) fn meaning(name: &str) -> Meaning {
 pub(super) fn is_documentation(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     name.contains("docker.cmd") || ["usage", "summary", "description", "documentation", "help"].contains(&last)
+}
+
+/// Whether a command is set under the name.
+pub(super) fn is_command(name: &str) -> bool {
+    words(name).last().is_some_and(|last| matches!(last.as_str(), "COMMAND" | "CMD" | "ENTRYPOINT" | "ARGS"))
 }
 
 /// Whether the name is one of the words that a wallet is made from.

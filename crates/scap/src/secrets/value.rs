@@ -72,13 +72,16 @@ pub fn is_secret_value(name: &str, value: &str) -> bool {
     }
     // What has a content was found as a private key.
     let hollow = value.starts_with("-----BEGIN ") && value.contains("-----END");
-    if hollow || is_repeated(name, value) {
+    // Mapbox's tokens for browsers.
+    let public = value.starts_with("pk.eyJ");
+    if hollow || public || is_repeated(name, value) || meaning != Meaning::Password && is_file_name(value) {
         return false;
     }
     match meaning {
         // The password of Java's own store of public certificates.
         Meaning::Password => !(value == "changeit" && name.to_ascii_lowercase().contains("trust")),
         Meaning::Secret => is_opaque(name, value) && !is_entry(value) && !is_fingerprint(value) && !is_one_sign(value),
+        Meaning::Perhaps if value.split_once(": ").is_some_and(|(id, key)| !id.contains(' ') && looks_random(key)) => true,
         Meaning::Perhaps => looks_random(value) || is_login(value) || value.split_whitespace().count() >= 12,
         Meaning::Nothing => false,
     }
@@ -105,6 +108,12 @@ fn is_path(value: &str) -> bool {
 fn is_entry(value: &str) -> bool {
     let plain = |part: &str| part.starts_with(|c: char| c.is_ascii_lowercase()) && part.chars().all(|c| c.is_ascii_lowercase() || "-_".contains(c));
     value.contains('/') && value.split('/').all(plain)
+}
+
+/// `certs/es01.key`, `login.json`.
+fn is_file_name(value: &str) -> bool {
+    const ENDS: [&str; 15] = [".key", ".pem", ".crt", ".cer", ".p12", ".pfx", ".jks", ".txt", ".json", ".yaml", ".yml", ".pub", ".asc", ".gpg", ".keystore"];
+    value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && ENDS.iter().any(|end| value.ends_with(end))
 }
 
 /// Neither a count nor a measure nor a version.
