@@ -26,6 +26,8 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
     ];
     const KEYS: [&str; 2] = ["master.key", "credentials.key"];
     const ALWAYS: [&str; 14] = [
+        "hibernate.cfg.xml",
+        "persistence.xml",
         "tomcat-users.xml",
         "standalone.xml",
         "context.xml",
@@ -38,8 +40,6 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
         "filezilla.xml",
         "sitemanager.xml",
         "ldap.secret",
-        "msmtprc",
-        ".msmtprc",
     ];
     if !is_searched(path) {
         return None;
@@ -49,6 +49,9 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
     }
     if CODE.contains(&name) || name.starts_with("settings") && name.ends_with(".py") || path.contains("/settings/") && name.ends_with(".py") {
         return Some(code);
+    }
+    if matches!(name, "msmtprc" | ".msmtprc") {
+        return Some(file::netrc);
     }
     if ALWAYS.contains(&name) {
         return Some(if name.ends_with(".xml") || name.ends_with(".config") { xml } else { plain });
@@ -74,8 +77,11 @@ fn is_settings(path: &str, name: &str) -> bool {
         && !path.starts_with("/etc/default/")
 }
 
-/// A value that only repeats its name is a label of a form.
+/// A value that only repeats its name is a label of a form; Helm's `secretKey: postgres-password` is the name of a field.
 fn is_label(name: &str, value: &str) -> bool {
+    if name.ends_with("ecretKey") && value.chars().all(|c| c.is_ascii_lowercase() || "-_.".contains(c)) {
+        return true;
+    }
     let plain = |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
     let (name, value) = (plain(name), plain(value));
     value.is_empty() || name == value
