@@ -19,7 +19,8 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
     for (at, name) in lower.match_indices("authorization") {
         found.extend(authorization(text, skip_separator(text, at + name.len())));
     }
-    if lower.starts_with("basic ") || lower.starts_with("bearer ") {
+    let token = lower.starts_with("token ") && text.len() >= 26 && text.split_whitespace().count() == 2;
+    if lower.starts_with("basic ") || lower.starts_with("bearer ") || token {
         found.extend(authorization(text, 0));
     }
     for name in KEYS {
