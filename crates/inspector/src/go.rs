@@ -5,6 +5,9 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+/// Fields whose value is a map: its keys are people's own words, which stay as they are.
+const MAPS: [&str; 4] = ["Labels", "ExposedPorts", "Volumes", "annotations"];
+
 /// Reads a document whose fields are called `names`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], names: &[&str]) -> serde_json::Result<T> {
     let text = String::from_utf8_lossy(bytes);
@@ -17,10 +20,11 @@ fn renamed(value: Value, names: &[&str]) -> Value {
         Value::Array(items) => items.into_iter().map(|item| renamed(item, names)).collect(),
         Value::Object(fields) => {
             let (exact, other): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(name, _)| names.contains(&name.as_str()));
-            let mut fields: Map<String, Value> = exact.into_iter().map(|(name, value)| (name, renamed(value, names))).collect();
+            let inside = |name: &str, value| if MAPS.contains(&name) { value } else { renamed(value, names) };
+            let mut fields: Map<String, Value> = exact.into_iter().map(|(name, value)| (name.clone(), inside(&name, value))).collect();
             for (name, value) in other {
                 match names.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
-                    Some(known) if !fields.contains_key(*known) => _ = fields.insert((*known).to_owned(), renamed(value, names)),
+                    Some(known) if !fields.contains_key(*known) => _ = fields.insert((*known).to_owned(), inside(known, value)),
                     _ => _ = fields.entry(name).or_insert(value),
                 }
             }
@@ -40,6 +44,15 @@ mod tests {
         #[serde(rename = "User")]
         user: Option<String>,
         config: Option<Box<Document>>,
+        #[serde(rename = "Labels")]
+        labels: Option<std::collections::BTreeMap<String, String>>,
+    }
+
+    #[test]
+    fn labels_keep_their_names() {
+        let text = br#"{"config":{"labels":{"user":"ann","CONFIG":"x","User":"bob"}}}"#;
+        let labels = parse::<Document>(text, &["User", "config", "Labels"]).unwrap().config.unwrap().labels.unwrap();
+        assert_eq!(labels.into_iter().collect::<Vec<_>>(), [("CONFIG", "x"), ("User", "bob"), ("user", "ann")].map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

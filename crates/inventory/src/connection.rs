@@ -192,6 +192,10 @@ pub(crate) fn checked_ca(pem: &str) -> Result<String, ConnectError> {
     if !tls::certificates(pem.as_bytes()).is_empty() {
         return Ok(format!("{pem}\n"));
     }
+    // Copied with the spaces of a YAML file before its lines, or with a byte order mark.
+    if let Ok(plain) = tls::pem_of(pem.as_bytes()) {
+        return Ok(plain);
+    }
     Err(ConnectError::input(
         "The CA certificate is not in PEM form.",
         "Paste the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----; in a kubeconfig it is certificate-authority-data, base64-encoded once more.",
@@ -217,6 +221,16 @@ mod tests {
         }
         for bad in ["", "http://api.example.org", "ftp://x", "https://user:secret@x", "https://x/?a=b", "https://", "https://a b"] {
             assert_eq!(endpoint_of(bad).unwrap_err().reason, crate::Reason::Input, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_authority_may_be_pasted_with_the_spaces_around_it() {
+        let pem = include_str!("../../tls/testdata/ca.pem");
+        let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+        for text in [pem.to_owned(), indented, format!("\u{feff}{pem}"), pem.replace('\n', "\r\n"), format!("# the authority\n{pem}")] {
+            let known = checked_ca(&text).unwrap();
+            assert_eq!(tls::certificates(known.as_bytes()), tls::certificates(pem.as_bytes()), "{text}");
         }
     }
 

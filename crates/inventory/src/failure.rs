@@ -1,7 +1,7 @@
 //! Why a provider cannot be used, told apart, each with what to do.
 
 use crate::bounded::{BodyLimit, NOT_A_STATUS, cleaned};
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -227,7 +227,7 @@ fn of_io(kind: io::ErrorKind, server: &str) -> Option<ConnectError> {
 }
 
 fn of_tls(error: &rustls::Error, server: &str) -> ConnectError {
-    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, PeerIncompatible};
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, PeerIncompatible as Incompatible};
     let (what, advice) = match error {
         InvalidMessage(_) => {
             return ConnectError::new(
@@ -237,10 +237,14 @@ fn of_tls(error: &rustls::Error, server: &str) -> ConnectError {
             );
         }
         InvalidCertificate(certificate) => of_certificate(certificate),
+        AlertReceived(AlertDescription::ProtocolVersion)
+        | Incompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig) => {
+            ("offers no TLS version that is safe to use (1.2 or newer is needed)".into(), "Renew the TLS settings of the API server.")
+        }
         AlertReceived(alert) => {
             (format!("refused the TLS handshake ({alert:?})"), "If the login is a client certificate, it may have expired or belong to another cluster.")
         }
-        PeerIncompatible(_) => ("offers no TLS version that is safe to use (1.2 or newer is needed)".into(), "Renew the TLS settings of the API server."),
+        Incompatible(_) => (format!("offers no way of encryption that is safe to use ({error})"), "Renew the TLS settings of the API server."),
         other => (format!("failed the TLS handshake: {other}"), "Check host and port."),
     };
     ConnectError::new(Reason::Tls, format!("{server} {what}."), advice)

@@ -139,9 +139,12 @@ fn connection(cluster: &Named<'_>, user: &Named<'_>) -> Result<Connection> {
         ("", path) => return Err(file_path("certificate-authority", path)),
         (data, _) => checked_ca(&decode(data, "certificate-authority-data")?)?,
     };
+    // Without a scheme or port kubectl asks at 443, and not at the port that people mean when they type an address.
+    let server = server.trim();
+    let server = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
     let name = text("tls-server-name")?.trim();
     Ok(Connection {
-        server: endpoint_of(server)?,
+        server: endpoint_of(&server)?,
         ca_pem,
         auth: auth(user)?,
         insecure_skip_tls_verify: insecure,

@@ -24,7 +24,7 @@ pub(crate) trait Object: DeserializeOwned + Clone + Send + 'static {
 #[derive(Debug, Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 pub(crate) struct Page<T> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) metadata: PageMetadata,
     #[serde(default = "Vec::new", deserialize_with = "some_items")]
     pub(crate) items: Vec<T>,
@@ -36,8 +36,9 @@ pub(crate) const ITEMS_MAX: usize = 20_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PageMetadata {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) resource_version: String,
-    #[serde(rename = "continue")]
+    #[serde(rename = "continue", deserialize_with = "null_as_default")]
     pub(crate) next: String,
     pub(crate) remaining_item_count: Option<i64>,
 }
@@ -45,14 +46,18 @@ pub(crate) struct PageMetadata {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Metadata {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) uid: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) namespace: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) resource_version: String,
     pub(crate) creation_timestamp: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "texts")]
     pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "texts")]
     pub(crate) annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) owner_references: Vec<Owner>,
@@ -61,7 +66,9 @@ pub(crate) struct Metadata {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Owner {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) name: String,
     pub(crate) controller: Option<bool>,
 }
@@ -69,6 +76,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Namespace {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) metadata: Metadata,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) status: NamespaceStatus,
@@ -77,12 +85,14 @@ pub(crate) struct Namespace {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NamespaceStatus {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) phase: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Node {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) metadata: Metadata,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) spec: NodeSpec,
@@ -93,6 +103,7 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeSpec {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) unschedulable: bool,
 }
 
@@ -112,24 +123,31 @@ pub(crate) struct NodeStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Address {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) address: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct NodeInfo {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) architecture: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) os_image: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) kernel_version: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) container_runtime_version: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) kubelet_version: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pod {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) metadata: Metadata,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) spec: PodSpec,
@@ -140,9 +158,13 @@ pub(crate) struct Pod {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodSpec {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) node_name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) restart_policy: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) dns_policy: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) service_account_name: String,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) image_pull_secrets: Vec<LocalReference>,
@@ -157,13 +179,16 @@ pub(crate) struct PodSpec {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LocalReference {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) name: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerSpec {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) image: String,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) command: Vec<String>,
@@ -172,16 +197,20 @@ pub(crate) struct ContainerSpec {
     pub(crate) resources: Value,
     pub(crate) security_context: Value,
     /// Of an init container alone.
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) restart_policy: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatus {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) phase: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) reason: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) message: String,
-    #[serde(rename = "podIP")]
+    #[serde(rename = "podIP", deserialize_with = "null_as_default")]
     pub(crate) pod_ip: String,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) conditions: Vec<Value>,
@@ -196,10 +225,13 @@ pub(crate) struct PodStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerStatus {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) name: String,
-    #[serde(rename = "imageID")]
+    #[serde(rename = "imageID", deserialize_with = "null_as_default")]
     pub(crate) image_id: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) ready: bool,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) restart_count: i32,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) state: State,
@@ -217,7 +249,9 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct StateDetail {
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) reason: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) message: String,
     pub(crate) exit_code: Option<i32>,
     pub(crate) started_at: Option<DateTime<Utc>>,
@@ -248,9 +282,15 @@ impl Object for Pod {
     }
 }
 
-/// Go writes an empty list as null here and there.
+/// For Go null says nothing, whatever it stands for; of an empty list it writes null here and there.
 fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A map whose values may be null.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let found: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
+    Ok(found.unwrap_or_default().into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect())
 }
 
 /// Keeps [`ITEMS_MAX`] items and one more.

@@ -6,6 +6,7 @@
 //! documentation) is no secret; a default password that is really set is one. See docs/adr/0008.
 
 mod command;
+mod encoded;
 mod header;
 mod key;
 mod mask;
@@ -61,6 +62,11 @@ pub fn in_text(text: &str) -> Vec<Secret> {
     sorted(found)
 }
 
+/// The passwords in statements of SQL that make or change accounts.
+pub fn in_sql(text: &str) -> Vec<Secret> {
+    sorted(command::in_sql(text))
+}
+
 /// The logins in the URLs and connection strings of any text, also where a login is a token of a known form.
 pub fn in_urls(text: &str) -> Vec<Secret> {
     sorted(url::find(text))
@@ -69,7 +75,17 @@ pub fn in_urls(text: &str) -> Vec<Secret> {
 /// The secrets in the value of a variable, label or field; ranges are in `value`.
 pub fn in_variable(name: &str, value: &str) -> Vec<Secret> {
     let mut found = in_text(value);
-    found.extend(in_pairs(value, Style::Inline));
+    if !name::is_documentation(name) {
+        found.extend(in_pairs(value, Style::Inline));
+    }
+    if name::is_command(name) && !name::is_documentation(name) {
+        found.extend(command::in_command_line(value));
+    }
+    if found.is_empty()
+        && let Some(inner) = encoded::first(value)
+    {
+        found.push(Secret { range: 0..value.len(), ..inner });
+    }
     if found.is_empty() && is_secret_value(name, value) {
         found.push(Secret { kind: Kind::Named, what: name::what(name), range: 0..value.len() });
     }
@@ -89,7 +105,8 @@ fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
         if found.last().is_some_and(|last| last.range.contains(&pair.range.start)) {
             continue;
         }
-        if is_secret_value(pair.name, pair.value) {
+        let odbc = pair.name.eq_ignore_ascii_case("pwd") && is_connection_string(text) && is_secret_value("password", pair.value);
+        if odbc || is_secret_value(pair.name, pair.value) {
             found.push(Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range });
         } else if style != Style::Inline && pair.value.contains('=') {
             // A connection string has pairs of its own.
@@ -98,6 +115,12 @@ fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
         }
     }
     found
+}
+
+/// `Server=db;UID=sa;PWD=x`: here `PWD` is no shell's folder.
+fn is_connection_string(text: &str) -> bool {
+    let lower = window(text, 0, 4096).to_ascii_lowercase();
+    lower.contains(';') && ["uid=", "user id=", "user=", "server=", "database=", "data source=", "dsn="].iter().any(|key| lower.contains(key))
 }
 
 /// At most `most` bytes of `text` from `from` on: whoever writes a hostile file shall not make us read it again and again.

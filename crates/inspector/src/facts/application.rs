@@ -26,6 +26,8 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
     ];
     const KEYS: [&str; 2] = ["master.key", "credentials.key"];
     const ALWAYS: [&str; 14] = [
+        "hibernate.cfg.xml",
+        "persistence.xml",
         "tomcat-users.xml",
         "standalone.xml",
         "context.xml",
@@ -38,8 +40,6 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
         "filezilla.xml",
         "sitemanager.xml",
         "ldap.secret",
-        "msmtprc",
-        ".msmtprc",
     ];
     if !is_searched(path) {
         return None;
@@ -50,6 +50,9 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
     if CODE.contains(&name) || name.starts_with("settings") && name.ends_with(".py") || path.contains("/settings/") && name.ends_with(".py") {
         return Some(code);
     }
+    if matches!(name, "msmtprc" | ".msmtprc") {
+        return Some(file::netrc);
+    }
     if ALWAYS.contains(&name) {
         return Some(if name.ends_with(".xml") || name.ends_with(".config") { xml } else { plain });
     }
@@ -58,41 +61,27 @@ pub(super) fn of(path: &str, name: &str) -> Option<fn(&str) -> Vec<Found>> {
 
 /// `application.yml`, `appsettings.Production.json`, `secrets.yaml`, …
 fn is_settings(path: &str, name: &str) -> bool {
-    const STEMS: [&str; 22] = [
-        "application",
-        "appsettings",
-        "bootstrap",
-        "config",
-        "settings",
-        "secret",
-        "credential",
-        "database",
-        "parameters",
-        "local",
-        "production",
-        "staging",
-        "default",
-        "values",
-        "docker-compose",
-        "compose",
-        "environment",
-        "hibernate",
-        "persistence",
-        "datasource",
-        "env",
-        "prod",
-    ];
+    // Of applications, and of programs that are often configured in an image.
+    const STEMS: &str = "application appsettings bootstrap config settings secret credential database parameters local \
+        production staging default values docker-compose compose environment hibernate persistence \
+        datasource env prod grafana alertmanager prometheus airflow odoo superset rabbitmq mosquitto kibana \
+        logstash filebeat metricbeat elasticsearch opensearch telegraf datadog newrelic supervisord sssd \
+        pgbouncer proxysql mongod neo4j keycloak gitea gitlab harbor jenkins sonar nexus minio loki \
+        wpa_supplicant wg0 openvpn mailer smtp";
     const ENDS: [&str; 9] = [".properties", ".yml", ".yaml", ".json", ".ini", ".toml", ".conf", ".cfg", ".cnf"];
     let lower = name.to_ascii_lowercase();
     let words = ["lang", "language", "languages", "translations", "messages", "locales"];
-    STEMS.iter().any(|stem| lower.starts_with(stem))
+    STEMS.split_ascii_whitespace().any(|stem| lower.starts_with(stem))
         && ENDS.iter().any(|end| lower.ends_with(end))
         && !path.split('/').any(|folder| words.contains(&folder))
         && !path.starts_with("/etc/default/")
 }
 
-/// A value that only repeats its name is a label of a form.
+/// A value that only repeats its name is a label of a form; Helm's `secretKey: postgres-password` is the name of a field.
 fn is_label(name: &str, value: &str) -> bool {
+    if name.ends_with("ecretKey") && value.chars().all(|c| c.is_ascii_lowercase() || "-_.".contains(c)) {
+        return true;
+    }
     let plain = |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
     let (name, value) = (plain(name), plain(value));
     value.is_empty() || name == value
@@ -102,6 +91,7 @@ fn by_lines(text: &str, style: Style) -> Vec<Found> {
     let mut found = Vec::new();
     // Kubernetes parts `- name: X` and `value: Y`.
     let mut named = None;
+    let mut section = "";
     for (at, line) in text.lines().enumerate() {
         let field = |name: &str| line.trim_start_matches([' ', '-']).strip_prefix(name).map(|value| value.trim().trim_matches(['"', '\'']));
         if let (Some(name), Some(value)) = (named, field("value: "))
@@ -113,6 +103,17 @@ fn by_lines(text: &str, style: Style) -> Vec<Found> {
         let start = line.trim_start();
         if ["#", ";", "//", "*", "/*", "--"].iter().any(|sign| start.starts_with(sign)) {
             continue;
+        }
+        // ASP.NET has `"Jwt": {` and `"Key": "x"` on lines of their own.
+        let keys = pairs(line, style);
+        let key = keys.iter().find(|pair| pair.name.eq_ignore_ascii_case("key") && is_secret_value(&format!("{section}_key"), pair.value));
+        if key.is_some_and(|pair| {
+            ["jwt", "auth", "token", "signing", "encryption"].iter().any(|word| section.to_ascii_lowercase().contains(word)) && !pair.value.contains(' ')
+        }) {
+            found.push(Found { line: at + 1, what: "key" });
+        }
+        if let Some((name, _)) = start.trim_end().split_once(':').filter(|(_, rest)| matches!(rest.trim(), "" | "{")) {
+            section = name.trim_matches(['"', '\'', ' ']);
         }
         let labels: Vec<_> = pairs(line, style)
             .into_iter()

@@ -1,6 +1,6 @@
 //! What is looked for in files whose form is known: the lines that hold a secret, counted from 1.
 
-use scap::secrets::{Kind, Secret, Style, in_line, in_text, is_placeholder, pairs, starts_private_key};
+use scap::secrets::{Kind, Secret, Style, in_line, in_sql, in_text, is_placeholder, pairs, starts_private_key};
 
 /// A line with a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +224,14 @@ pub(super) fn pgpass(text: &str) -> Vec<Found> {
         let password = line.replace("\\:", "\\").splitn(5, ':').nth(4).map(str::to_owned);
         (!line.starts_with('#') && password.is_some_and(|password| !is_placeholder(&password))).then_some("password")
     })
+}
+
+/// Statements may go over several lines.
+pub(super) fn sql(text: &str) -> Vec<Found> {
+    let mut found: Vec<Found> = in_sql(text).into_iter().chain(in_text(text)).map(|secret| at(text, &secret)).collect();
+    found.sort_by_key(|found| found.line);
+    found.dedup_by_key(|found| found.line);
+    found
 }
 
 pub(super) fn redis(text: &str) -> Vec<Found> {

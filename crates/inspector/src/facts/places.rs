@@ -38,6 +38,8 @@ pub(super) const RULES: &[&str] = &[
 pub(super) enum Look {
     /// That it is there is enough.
     Present,
+    /// That it is a core dump, and not a program or a text of that name.
+    Core,
     Text(fn(&str) -> Vec<Found>),
 }
 
@@ -103,12 +105,14 @@ fn keys(asked: &Asked<'_>) -> Found1 {
             (rest.is_empty() || rest.starts_with(['.', '_', '-'])) && !rest.ends_with("pub")
         })
     });
+    let of_ssh = asked.folder == ".ssh" && !asked.ends(&[".pub"]) && !asked.is(&["config", "known_hosts", "known_hosts.old", "environment", "rc"]);
     let private = asked.ends(&[".key", ".pem", ".pk8", ".p8", ".ppk", ".crt", ".cer", ".cert"])
         || asked.ends(&["-key.txt", "_key.txt", "-key.json", "_key.json", "-key.yaml", "_key.yaml", "-key.yml", "_key.yml"]);
     let hexadecimal = |name: &str| name.len() == 40 && name.bytes().all(|c| c.is_ascii_digit() || (b'A'..=b'F').contains(&c));
     Some(match () {
         () if of_user => ("secrets_ssh_private_keys", Look::Text(file::private_key)),
         () if asked.is(&["authorized_keys", "authorized_keys2"]) => ("secrets_authorized_keys", Look::Text(file::authorized_key)),
+        () if of_ssh => ("secrets_ssh_private_keys", Look::Text(file::private_key)),
         () if asked.folder == "private-keys-v1.d" && asked.name.strip_suffix(".key").is_some_and(hexadecimal) => ("secrets_pgp_private_keys", Look::Present),
         () if asked.name == "secring.gpg" => ("secrets_pgp_private_keys", Look::Present),
         () if asked.ends(&[".asc", ".gpg", ".pgp"]) => ("secrets_pgp_private_keys", Look::Text(file::pgp_key)),
@@ -214,6 +218,7 @@ fn accounts(asked: &Asked<'_>) -> Found1 {
         }
         () if asked.is(&[".pg_service.conf", "pg_service.conf", "odbc.ini", ".odbc.ini"]) => ("secrets_database_passwords", Look::Text(file::named)),
         () if asked.is(&["redis.conf", "sentinel.conf", "valkey.conf"]) => ("secrets_database_passwords", Look::Text(file::redis)),
+        () if asked.path.contains("/docker-entrypoint-initdb.d/") && asked.ends(&[".sql"]) => ("secrets_database_passwords", Look::Text(file::sql)),
         () if asked.name == ".mylogin.cnf" => ("secrets_database_passwords", Look::Present),
         () if env && !sample => ("secrets_env_files", Look::Text(file::named)),
         () if (asked.is(&["htpasswd", ".htpasswd", ".htdigest", "htdigest"]) || asked.ends(&[".htpasswd"])) && !program => {
@@ -234,7 +239,7 @@ fn remains(asked: &Asked<'_>) -> Found1 {
     let of_system = ["/usr/", "/lib/", "/opt/", "/proc/", "/sys/"].iter().any(|folder| asked.below(folder));
     Some(match () {
         () if history => ("secrets_shell_history", Look::Text(file::any_line)),
-        () if core && !of_system => ("secrets_core_dumps", Look::Present),
+        () if core && !of_system => ("secrets_core_dumps", if asked.name == "vmcore" { Look::Present } else { Look::Core }),
         () if asked.ends(&[".kdbx", ".p12", ".pfx", ".ovpn"]) => ("secrets_password_stores", Look::Present),
         () if asked.below("/var/lib/cloud/") && asked.is(&["user-data", "user-data.txt", "vendor-data", "vendor-data.txt"]) => {
             ("secrets_cloud_init", Look::Present)

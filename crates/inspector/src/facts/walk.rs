@@ -59,6 +59,13 @@ pub(super) fn look(root: &Path, facts: &mut Facts) {
     }
 }
 
+/// Whether it is a core dump, by its first bytes: ELF of the type `ET_CORE`, of either byte order.
+fn is_core_dump(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(18).read_to_end(&mut head)?;
+    Ok(head.starts_with(b"\x7fELF") && matches!(head.get(16..18), Some([4, 0] | [0, 4])))
+}
+
 /// The path of `entry`, relative to the root. What is no UTF-8 is not readable by it, but told by it.
 fn join(folder: &str, entry: &DirEntry) -> String {
     let name = entry.file_name();
@@ -77,11 +84,17 @@ impl Walk<'_> {
         let places = places::of(&absolute);
         let tokens = places::is_searched(&absolute);
         for place in &places {
-            if matches!(place.look, Look::Present) {
-                self.facts.found(place.rule, &absolute);
+            match place.look {
+                Look::Present => self.facts.found(place.rule, &absolute),
+                Look::Core => match is_core_dump(&entry.path()) {
+                    Ok(true) => self.facts.found(place.rule, &absolute),
+                    Ok(false) => {}
+                    Err(e) => self.facts.gap(place.rule, &format!("{absolute} ({e})")),
+                },
+                Look::Text(_) => {}
             }
         }
-        let read: Vec<&Place> = places.iter().filter(|place| !matches!(place.look, Look::Present)).collect();
+        let read: Vec<&Place> = places.iter().filter(|place| matches!(place.look, Look::Text(_))).collect();
         if !read.is_empty() || tokens {
             self.read(entry, &absolute, &read, tokens);
         }
@@ -105,7 +118,7 @@ impl Walk<'_> {
         for place in places {
             let found = match place.look {
                 Look::Text(look) => look(&text),
-                Look::Present => Vec::new(),
+                Look::Present | Look::Core => Vec::new(),
             };
             if found.is_empty() && !whole {
                 self.facts.gap(place.rule, &format!("{path} beyond its first {} MiB", MAX_NAMED_BYTES >> 20));

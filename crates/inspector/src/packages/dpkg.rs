@@ -113,6 +113,11 @@ fn is_word(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
+/// dpkg keeps what whoever built a package invented: `Git_Commit`, `X-Team.Name`.
+fn is_field(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(|c| c.is_ascii_graphic())
+}
+
 fn add(packages: &mut Vec<Installed>, bytes: &[u8], path: &str, needs_status: bool) -> Result<(), Unreadable> {
     if bytes.contains(&0) {
         return Err(Unreadable::new(path, "it is not a text file"));
@@ -129,7 +134,8 @@ fn add(packages: &mut Vec<Installed>, bytes: &[u8], path: &str, needs_status: bo
         } else {
             let (name, value) = line
                 .split_once(':')
-                .filter(|(name, _)| is_word(name))
+                .map(|(name, value)| (name.trim_end(), value))
+                .filter(|(name, _)| is_field(name))
                 .ok_or_else(|| Unreadable::new(path, format!("line {} is not of the form \"Field: value\"", number + 1)))?;
             let name = name.to_ascii_lowercase();
             // Of each field the first counts, as it does for OpenSCAP's reader.

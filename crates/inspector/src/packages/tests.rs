@@ -65,6 +65,12 @@ fn packages_that_were_removed_are_not_listed_and_unpacked_ones_are() {
 }
 
 #[test]
+fn fields_that_somebody_invented_are_passed_over() {
+    let status = b"Package: agent\r\nStatus: install ok installed\r\nVersion: 1.2\r\nGit_Commit: abc\r\nX.Team+Name : core\r\n";
+    assert_eq!(names(&read(image(&[("var/lib/dpkg/status", status)]).path()).1), ["agent 1.2"]);
+}
+
+#[test]
 fn distroless_images_have_their_packages_in_status_d() {
     let netbase = b"Package: netbase\nVersion: 6.4\nArchitecture: all\n";
     let dir = image(&[("var/lib/dpkg/status.d/netbase", netbase), ("var/lib/dpkg/status.d/netbase.md5sums", b"0123  etc/protocols\n")]);

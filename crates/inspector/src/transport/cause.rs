@@ -3,7 +3,7 @@
 use crate::failure::failure;
 use chrono::DateTime;
 use reqwest::StatusCode;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use rustls_pki_types::UnixTime;
 use scap::protocol::{Failure, FailureCode};
 use std::error::Error;
@@ -68,6 +68,10 @@ fn tls(url: &Url, error: &reqwest::Error) -> Failure {
         Some(rustls::Error::InvalidMessage(_)) => {
             format!("The registry {host} does not answer in TLS: list it under smartstate.plain_http_registries if it speaks plain HTTP.")
         }
+        Some(
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig),
+        ) => format!("The registry {host} offers no TLS version that is safe to use: 1.2 or newer is needed."),
         _ => format!("No TLS connection to the registry {host} ({}).", chain(error)),
     };
     failure(FailureCode::RegistryTls, message)
@@ -88,6 +92,10 @@ fn certificate(wrong: &CertificateError) -> String {
             // rustls writes them as `DnsName("registry.example")`.
             let plain = |name: &String| name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')').trim_matches('"')).to_owned();
             let names: Vec<String> = presented.iter().take(5).map(plain).collect();
+            // An address in a certificate is of a kind of its own.
+            if names.iter().any(|name| *name == expected.to_str()) {
+                return format!("has {} as a DNS name only: add it as an IP address (subjectAltName)", expected.to_str());
+            }
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
             format!("is for {names}, not for {}: add this name to it (subjectAltName)", expected.to_str())
         }
@@ -134,4 +142,20 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls_pki_types::ServerName;
+
+    #[test]
+    fn a_certificate_for_another_name_says_for_which() {
+        let said = |expected: &str, presented: &str| {
+            let expected = ServerName::try_from(expected.to_owned()).unwrap();
+            certificate(&CertificateError::NotValidForNameContext { expected, presented: vec![presented.to_owned()] })
+        };
+        assert_eq!(said("a.example", "DnsName(\"b.example\")"), "is for b.example, not for a.example: add this name to it (subjectAltName)");
+        assert_eq!(said("10.0.0.1", "DnsName(\"10.0.0.1\")"), "has 10.0.0.1 as a DNS name only: add it as an IP address (subjectAltName)");
+    }
 }

@@ -38,6 +38,18 @@ fn too_much_and_too_slow_are_told_apart_however_deep_they_are_wrapped() {
 }
 
 #[test]
+fn old_versions_of_tls_are_told_from_a_refused_login() {
+    let said = |error: rustls::Error| of_tls(&error, "https://lab").message;
+    for old in
+        [rustls::Error::AlertReceived(AlertDescription::ProtocolVersion), rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)]
+    {
+        assert_eq!(said(old), "https://lab offers no TLS version that is safe to use (1.2 or newer is needed).");
+    }
+    assert!(said(rustls::Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon)).contains("no way of encryption"));
+    assert!(said(rustls::Error::AlertReceived(AlertDescription::BadCertificate)).contains("refused the TLS handshake"));
+}
+
+#[test]
 fn old_certificates_are_refused_in_words() {
     for (refusal, words) in
         [(Refusal::NoNames, "subjectAltName"), (Refusal::Version1, "version 1"), (Refusal::Sha1, "SHA-1"), (Refusal::WeakKey(1024), "1024 bits")]

@@ -134,6 +134,22 @@ fn every_written_form_that_kubectl_takes_is_taken() {
 }
 
 #[test]
+fn servers_are_those_that_kubectl_asks() {
+    for (written, asked) in [
+        ("https://10.0.0.1", "https://10.0.0.1"),
+        ("10.0.0.1", "https://10.0.0.1"),
+        ("api.example.org:6443", "https://api.example.org:6443"),
+        ("HTTPS://API.example.org:443/", "https://api.example.org"),
+        (" https://rancher.example.org/k8s/clusters/c-m-1/ ", "https://rancher.example.org/k8s/clusters/c-m-1"),
+        ("https://[fd00::443]:6443", "https://[fd00::443]:6443"),
+        ("http://localhost:8001", "http://localhost:8001"),
+    ] {
+        let text = pieces(|p| p.cluster = format!("{{server: '{written}'}}"));
+        assert_eq!(parse(&text, None).unwrap().server, asked, "{written}");
+    }
+}
+
+#[test]
 fn base64_may_be_broken_into_lines_and_a_pem_may_have_text_around_it() {
     let whole = base64(CA);
     let lines: String = whole.as_bytes().chunks(64).map(|line| format!("      {}\n", String::from_utf8_lossy(line))).collect();

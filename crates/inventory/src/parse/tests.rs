@@ -204,3 +204,22 @@ fn names_that_come_twice_and_times_beyond_reason_are_stored_once_and_within_it()
     assert_eq!(row.created_at.to_rfc3339(), "9999-12-31T23:59:59+00:00");
     assert_eq!(row.containers[2].started_at, Some(DateTime::UNIX_EPOCH));
 }
+
+/// As Go reads them: null says nothing.
+#[test]
+fn null_is_as_if_it_were_not_there() {
+    let text = r#"{"metadata":{"name":"p","uid":"u","namespace":null,"labels":{"a":null,"b":"c"},"ownerReferences":[{"kind":null,"name":null}]},
+        "spec":{"nodeName":null,"restartPolicy":null,"containers":[{"name":"c","image":null,"command":null,"resources":null}],"imagePullSecrets":[{"name":null}]},
+        "status":{"phase":null,"reason":null,"message":null,"podIP":null,"conditions":null,"containerStatuses":[{"name":"c","imageID":null,"ready":null,
+        "restartCount":null,"state":{"waiting":{"reason":null,"message":null}}}]}}"#;
+    let object: Pod = serde_json::from_str(text).unwrap();
+    let found = pod(&object, false, "tidewaiter").unwrap();
+    assert_eq!((found.phase.as_str(), found.labels.clone(), found.pull_secrets.len()), ("", json!({"a": "", "b": "c"}), 0));
+    assert_eq!((found.containers[0].state, found.containers[0].image.is_none()), ("waiting", true));
+    let node: Node =
+        serde_json::from_str(r#"{"metadata":null,"spec":{"unschedulable":null},"status":{"nodeInfo":{"architecture":null},"addresses":[{"type":null}]}}"#)
+            .unwrap();
+    assert!(node.status.node_info.architecture.is_empty());
+    let page: crate::shape::Page<Namespace> = serde_json::from_str(r#"{"metadata":{"continue":null,"resourceVersion":null},"items":null}"#).unwrap();
+    assert!(page.items.is_empty() && page.metadata.next.is_empty());
+}

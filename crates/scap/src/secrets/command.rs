@@ -1,5 +1,9 @@
 //! Secrets among the words of a command.
 
+mod programs;
+
+pub(super) use programs::sql as in_sql;
+
 use super::placeholder::is_placeholder;
 use super::{Kind, Secret, in_text, is_secret_value, name, pair, sorted};
 use std::ops::Range;
@@ -24,6 +28,7 @@ fn nested(line: &str, depth: u32) -> Vec<Secret> {
     }
     found.extend(words.iter().enumerate().filter_map(|(at, word)| attached(line, &words[..at], word)));
     found.extend(by_program(line, &words));
+    found.extend(programs::find(line, &words));
     // A shell's own line in quotes.
     for word in words.iter().filter(|word| depth > 0 && line[(*word).clone()].contains(' ') && word.len() < line.len()) {
         let inner = nested(&line[word.clone()], depth - 1);
@@ -79,6 +84,10 @@ fn runs(line: &str, words: &[Range<usize>], programs: &[&str]) -> bool {
 fn attached(line: &str, before: &[Range<usize>], word: &Range<usize>) -> Option<Secret> {
     const PROGRAMS: [&str; 12] =
         ["mysql", "mysqladmin", "mysqldump", "mysqlimport", "mysqlcheck", "mariadb", "mariadb-admin", "mariadb-dump", "mysqlsh", "sshpass", "7z", "7za"];
+    if let Some(login) = line[word.clone()].strip_prefix("-u").filter(|_| runs(line, before, &["curl"])) {
+        let password = login.split_once(':').map(|(_, password)| password).filter(|password| password.len() >= 3 && !is_placeholder(password))?;
+        return Some(named("password", word.end - password.len()..word.end));
+    }
     let value = line[word.clone()].strip_prefix("-p")?;
     let real = value.len() >= 3 && !is_placeholder(value) && !value.starts_with("ort") && runs(line, before, &PROGRAMS);
     real.then(|| named("password", word.start + 2..word.end))
@@ -86,20 +95,24 @@ fn attached(line: &str, before: &[Range<usize>], word: &Range<usize>) -> Option<
 
 /// Short options that only their program makes a password: `curl -u user:password`, `redis-cli -a password`, `docker login -p password`.
 fn by_program(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
-    const OPTIONS: [(&[&str], &[&str]); 6] = [
+    const OPTIONS: [(&[&str], &[&str]); 7] = [
         (&["redis-cli"], &["-a", "--pass"]),
         (
             &["sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "docker", "podman", "buildah", "skopeo", "cqlsh", "influx", "sqlcmd", "bcp"],
             &["-p", "-P"],
         ),
         (&["ldapsearch", "ldapadd", "ldapmodify", "ldapwhoami"], &["-w"]),
-        (&["curl", "http", "https", "wget"], &["-u", "--user", "-a", "--auth", "--proxy-user", "-U"]),
+        (&["curl", "http", "https", "wget", "etcdctl"], &["-u", "--user", "-a", "--auth", "--proxy-user", "-U"]),
         (&["openssl", "gpg", "keytool"], &["-storepass", "-keypass", "-passin", "-passout", "--passphrase"]),
         (&["zip", "unzip"], &["-P"]),
+        (&["useradd", "usermod"], &["-p"]),
     ];
     let mut found = Vec::new();
     for (at, pair) in words.windows(2).enumerate() {
         let (option, value) = (&line[pair[0].clone()], &line[pair[1].clone()]);
+        // `curl -fsu user:password`
+        let curls = option.strip_prefix('-').is_some_and(|flags| flags.ends_with('u') && flags.bytes().all(|c| c.is_ascii_alphabetic()));
+        let option = if curls && runs(line, &words[..at], &["curl"]) { "-u" } else { option };
         let Some((programs, _)) = OPTIONS.iter().find(|(programs, options)| options.contains(&option) && runs(line, &words[..at], programs)) else { continue };
         let login = programs.contains(&"curl");
         let begin = if login { value.find(':').map(|colon| colon + 1) } else { Some(value.strip_prefix("pass:").map_or(0, |_| 5)) };

@@ -19,7 +19,8 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
     for (at, name) in lower.match_indices("authorization") {
         found.extend(authorization(text, skip_separator(text, at + name.len())));
     }
-    if lower.starts_with("basic ") || lower.starts_with("bearer ") {
+    let token = lower.starts_with("token ") && text.len() >= 26 && text.split_whitespace().count() == 2;
+    if lower.starts_with("basic ") || lower.starts_with("bearer ") || token {
         found.extend(authorization(text, 0));
     }
     for name in KEYS {
@@ -51,7 +52,9 @@ fn word(text: &str) -> usize {
 fn authorization(text: &str, at: usize) -> Option<Secret> {
     let rest = &text[at..];
     let scheme = rest.bytes().take(16).take_while(u8::is_ascii_alphabetic).count();
-    let gap = rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count();
+    // OTEL_EXPORTER_OTLP_HEADERS writes white space as %20.
+    let encoded = if rest[scheme..].starts_with("%20") { 3 } else { 0 };
+    let gap = encoded.max(rest[scheme..].bytes().take(8).take_while(|c| *c == b' ').count());
     if gap == 0 {
         return None;
     }

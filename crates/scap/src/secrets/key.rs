@@ -40,7 +40,7 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
 /// Forty characters of base64 at least, other than a mask.
 fn has_content(body: &str) -> bool {
     // `\n` of JSON and of environment files is white space here.
-    let body: String = window(body, 0, 2000).replace("\\n", " ").replace("\\r", " ");
+    let body: String = window(body, 0, 2000).replace("\\n", " ").replace("\\r", " ").replace('\\', " ");
     let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     let lines = body.split_whitespace().filter(|line| line.len() >= 16 && line.chars().all(base64));
     let base64: String = lines.collect();

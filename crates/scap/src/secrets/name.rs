@@ -22,16 +22,16 @@ const ABOUT: &str = "FILE FILES FILENAME PATH PATHS DIR DIRECTORY FOLDER LOCATIO
     DOMAIN REGION SCOPE SCOPES PARALLELISM STDIN SHA256 SHA512 SHA1 MD5 CHECKSUM FINGERPRINT DIGEST RENEWAL REFRESH ROTATION ROTATE VALIDATOR VALIDATORS \
     VALIDATION ENCODER ENCRYPTION QUALITY HISTORY COMPLEXITY CHARS CHARACTERS GRANT FLOW EXCHANGE REVIEW ENGINE OPS OPTS OPTIONS CONFIG VAR ENV SOURCE \
     STRATEGY PLUGIN CACHE COOKIE LEEWAY ENCODING LANG SALTED DUMMY PARSER GENERATOR LOGIN AUTHENTICATION SUPPORT RATE WINDOW BUCKET BYTES BITS CREATOR \
-    EMPTY";
+    EMPTY RULE RULES MIDDLEWARE MIDDLEWARES ENTRYPOINTS PRIORITY CONTRACT SYMBOL DECIMALS SUPPLY";
 /// Words that leave a name what it is: which secret, or in which form.
 const OF_IT: &str = "BASE VALUE PROD PRODUCTION DEV DEVELOPMENT STAGING STAGE QA CI TEST CURRENT PREVIOUS OLD NEW PRIMARY SECONDARY DEFAULT ROOT ADMIN PLAIN PLAINTEXT TEXT \
     RAW B64 BASE64 ENCODED JSON HEX RO RW READ READONLY WRITE MASTER REPLICA LIVE INITIAL HASH BIND";
 /// Words before a token, secret or key that make it none, or one for everybody.
-const NOT_OURS: &str = "PUBLIC PUBLISHABLE ANON MAX MIN NUM TOTAL PER PAD EOS BOS UNK SEP CLS MASK STOP SPECIAL INPUT OUTPUT CONTEXT COMPLETION PROMPT PULL EXISTING \
+const NOT_OURS: &str = "PUBLIC PUBLISHABLE ANON MAX MIN NUM TOTAL PER PAD EOS BOS UNK SEP CLS MASK STOP SPECIAL OUTPUT CONTEXT COMPLETION PROMPT PULL EXISTING \
     IMAGEPULL GPG PGP SITE FOREIGN PARTITION SORT HOT CSRF XSRF TRUSTED AUTHORIZED ALLOW ALLOWED IGNORE ENABLE DISABLE \
-    USE HAS IS NO SKIP REQUIRE INSTRUMENTATION FINGERPRINT VERIFY VERIFICATION OBJECT KNOWN";
+    USE HAS IS NO SKIP REQUIRE RECV INSTRUMENTATION FINGERPRINT VERIFY VERIFICATION OBJECT KNOWN";
 /// Words before one that leave it open whose it is: `PRIMARY_KEY=user_id` is a column, `COSMOS_PRIMARY_KEY` a secret. The value decides.
-const MAYBE_OURS: &str = "TLS K8S KUBE KUBERNETES PRIMARY HOST CHECK MAP CACHE";
+const MAYBE_OURS: &str = "TLS K8S KUBE KUBERNETES PRIMARY HOST CHECK MAP CACHE INPUT CERT CERTIFICATE INGRESS";
 /// What makes a key a secret one.
 const SECRET_KEYS: &str = "API ACCESS SECRET PRIVATE ENCRYPTION ENCRYPT DECRYPTION SIGNING SIGN SIGNATURE MASTER ACCOUNT STORAGE AUTH SERVICE ADMIN APP APPLICATION LICENSE \
     SHARED SUBSCRIPTION FUNCTION INTEGRATION WRITE DEPLOY CRYPT AES HMAC JWT COOKIE SESSION SECURITY WEBHOOK CLIENT ROOT PRESHARED PSK SERVER USER TOKEN";
@@ -92,7 +92,10 @@ fn noun(word: &str, before: Option<&str>) -> Option<Meaning> {
         "PWD" => before.is_some_and(|before| before != "OLD").then_some(Meaning::Password),
         _ if ends(&["PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORDS"]) || GLUED.contains(&word) => Some(Meaning::Password),
         "AUTH" if before == Some("REDISCLI") => Some(Meaning::Password),
+        // Who has it runs code in an Erlang node.
+        "COOKIE" if matches!(before, Some("ERLANG" | "ERL" | "RELEASE")) => Some(Meaning::Secret),
         "AUTH" | "PAT" | "CREDENTIAL" | "CREDENTIALS" | "CREDS" | "BEARER" | "SALT" | "PEPPER" | "COOKIE" | "MNEMONIC" | "JWT" => Some(Meaning::Perhaps),
+        "BASICAUTH" | "DIGESTAUTH" => Some(Meaning::Perhaps),
         "KEY" | "KEYS" => Some(if before.is_some_and(|before| listed(SECRET_KEYS, before)) { Meaning::Secret } else { Meaning::Perhaps }),
         _ if ends(&[
             "APIKEY",
@@ -110,6 +113,9 @@ fn noun(word: &str, before: Option<&str>) -> Option<Meaning> {
         {
             Some(Meaning::Secret)
         }
+        "PSK" => Some(Meaning::Secret),
+        // Mostly a list of names.
+        "SECRETS" => Some(Meaning::Perhaps),
         _ if ends(&["SECRET", "SECRETS", "TOKEN", "TOKENS"]) => Some(Meaning::Secret),
         _ => None,
     }
@@ -117,11 +123,15 @@ fn noun(word: &str, before: Option<&str>) -> Option<Meaning> {
 
 /// What `name` says: by the last word in it that is a secret's, what stands before that and what follows.
 pub(super) fn meaning(name: &str) -> Meaning {
+    let words = words(name);
     // It names no token: it is one.
-    if name.ends_with("DEV_ROOT_TOKEN_ID") {
+    if words.ends_with(&["DEV", "ROOT", "TOKEN", "ID"].map(str::to_owned)) {
         return Meaning::Secret;
     }
-    let words = words(name);
+    // A name by which etcd's members know each other.
+    if words.ends_with(&["INITIAL", "CLUSTER", "TOKEN"].map(str::to_owned)) {
+        return Meaning::Nothing;
+    }
     let before = |at: usize| at.checked_sub(1).map(|at| words[at].as_str());
     let Some((at, mut meaning)) = (0..words.len()).rev().find_map(|at| Some((at, noun(&words[at], before(at))?))) else { return Meaning::Nothing };
     // PGP_KEY_ID, PASSWORD_MIN_LENGTH.
@@ -145,6 +155,28 @@ pub(super) fn meaning(name: &str) -> Meaning {
         Meaning::Perhaps if words.len() == 1 && words[0].starts_with("KEY") => Meaning::Nothing,
         meaning => meaning,
     }
+}
+
+/// Whether a label says for people what an image is and how it is started: what stands there is set nowhere.
+pub(super) fn is_documentation(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.contains("docker.cmd") || ["usage", "summary", "description", "documentation", "help"].contains(&last)
+}
+
+/// Whether a command is set under the name.
+pub(super) fn is_command(name: &str) -> bool {
+    words(name).last().is_some_and(|last| matches!(last.as_str(), "COMMAND" | "CMD" | "ENTRYPOINT" | "ARGS"))
+}
+
+/// Whether the name is one of the words that a wallet is made from.
+pub(super) fn is_phrase(name: &str) -> bool {
+    words(name).iter().any(|word| matches!(word.as_str(), "MNEMONIC" | "SEED" | "PHRASE" | "RECOVERY" | "WALLET"))
+}
+
+/// Whether `value` only repeats `name`: `API_KEY=API_KEY`, `apiKey=api-key`.
+pub(super) fn is_repeated(name: &str, value: &str) -> bool {
+    let words = words(name);
+    words.len() > 1 && value.len() <= 64 && self::words(value) == words
 }
 
 /// Whether the name counts something: `MAX_TOKENS`, `TOKENS_PER_MINUTE`.

@@ -96,7 +96,9 @@ fn value_at<'a>(text: &'a str, mut begin: usize, name: &'a str, style: Style, sp
         begin += text[begin..].bytes().take_while(|c| matches!(c, b' ' | b'\t')).count();
     }
     let rest = &text[begin..];
-    let quote = ["\\\"", "\"", "'", "`"].into_iter().find(|quote| rest.starts_with(quote));
+    // Outside of source code backticks are a shell's command.
+    let quotes = ["\\\"", "\"", "'", "`"].into_iter().filter(|quote| *quote != "`" || style == Style::Code);
+    let quote = { quotes }.find(|quote| rest.starts_with(quote));
     let end = match quote {
         Some(quote) => {
             begin += quote.len();
@@ -148,16 +150,18 @@ fn defined(text: &str, comma: usize) -> Option<Pair<'_>> {
     value_at(text, comma + 1, name, Style::Code, true)
 }
 
-/// `<name>value</name>`.
+/// `<name>value</name>`, `<property name="name">value</property>`.
 fn element(text: &str, end: usize) -> Option<Pair<'_>> {
     let (from, before) = window_before(text, end, 256);
     let open = from + before.rfind('<')?;
-    let name = text[open + 1..end].split_whitespace().next()?;
+    let tag = &text[open + 1..end];
+    let name = tag.split_whitespace().next()?;
     let begin = end + 1;
     let close = window(text, begin, 4096).find("</")?;
     let value = &text[begin..begin + close];
+    let attribute = tag.split_once(" name=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(attribute, _)| attribute);
     (name.chars().all(is_name) && text[begin + close + 2..].starts_with(name) && !value.trim().is_empty()).then(|| Pair {
-        name,
+        name: attribute.filter(|attribute| attribute.chars().all(is_name)).unwrap_or(name),
         value,
         range: begin..begin + close,
     })

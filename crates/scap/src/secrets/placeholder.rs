@@ -1,7 +1,7 @@
 //! What stands where a secret will be, or showed one that was taken away.
 
 /// Words that say that a value is none, wherever they stand in it.
-const SAYING: [&str; 18] = [
+const SAYING: [&str; 19] = [
     "example",
     "placeholder",
     "redacted",
@@ -20,6 +20,8 @@ const SAYING: [&str; 18] = [
     "tobeset",
     "tobereplaced",
     "secretgoes",
+    // kubectl config view
+    "dataomitted",
 ];
 /// Words that a value that is none begins with.
 const BEGINNING: [&str; 6] = ["your", "insert", "my own ", "some-", "put-", "enter-"];
@@ -28,6 +30,10 @@ const BEGINNING: [&str; 6] = ["your", "insert", "my own ", "some-", "put-", "ent
 ///
 /// A default that is really set (`changeme`, `postgres`) is no placeholder: the container starts with it. `${NAME:-default}` is what its default is.
 pub fn is_placeholder(value: &str) -> bool {
+    // A shell's command.
+    if value.trim().strip_prefix('`').and_then(|rest| rest.strip_suffix('`')).is_some_and(|inner| inner.trim().contains(' ')) {
+        return true;
+    }
     let value = unquoted(value);
     if value.is_empty() {
         return true;
@@ -55,6 +61,11 @@ pub(super) fn unquoted(value: &str) -> &str {
 fn default_of(value: &str) -> Option<&str> {
     let inner = value.strip_prefix("${")?.strip_suffix('}')?;
     let end = inner.find(|c: char| !is_word(c) && c != '.')?;
+    // Kafka's, log4j's and Serverless's providers: what follows is where it stands.
+    const PROVIDERS: [&str; 11] = ["file", "env", "sys", "directory", "vault", "secret", "secrets", "ssm", "cf", "aws", "java"];
+    if inner[end..].starts_with(':') && PROVIDERS.contains(&&inner[..end]) {
+        return None;
+    }
     let rest = &inner[end..];
     let default = [":-", "-", ":=", "=", ":"].iter().find_map(|operator| rest.strip_prefix(operator))?;
     (!default.starts_with('?') && !default.contains("${")).then_some(default)
@@ -66,7 +77,7 @@ fn is_word(c: char) -> bool {
 
 fn is_reference(value: &str) -> bool {
     const TEMPLATES: [&str; 10] = ["${", "$(", "$((", "{{", "{%", "<%", "#{", "%(", "$[", "%{"];
-    const STORES: [&str; 19] = [
+    const STORES: [&str; 26] = [
         "vault:",
         "arn:aws",
         "op://",
@@ -86,6 +97,13 @@ fn is_reference(value: &str) -> bool {
         "secret:",
         "valuefrom:",
         "sm://",
+        "keyvault:",
+        "kv:",
+        "!ref ",
+        "!sub ",
+        "!getatt ",
+        "!env ",
+        "doppler:",
     ];
     const ENCRYPTED: [&str; 5] = ["enc[", "enc(", "{cipher}", "$ansible_vault", "!vault"];
     let lower = value.to_ascii_lowercase();
@@ -98,29 +116,34 @@ fn is_reference(value: &str) -> bool {
     };
     TEMPLATES.iter().any(|sign| value.contains(sign))
         || STORES.iter().chain(&ENCRYPTED).any(|sign| lower.starts_with(sign))
-        || value.starts_with("projects/") && value.contains("/secrets/")
+        || value.starts_with("projects/") && ["/secrets/", "/locations/"].iter().any(|part| value.contains(part))
         || value.strip_prefix('$').is_some_and(|name| !name.is_empty() && name.chars().all(is_word))
         || value.strip_prefix('%').is_some_and(|rest| rest.len() <= 2 || rest.strip_suffix('%').is_some_and(|name| name.chars().all(is_word)))
         || enclosed("<", ">")
         || worded("[", "]")
         || worded("{", "}")
+        || worded("(", ")")
         || worded("__", "__")
+        || worded("@@", "@@")
         || worded("@", "@")
         || worded("((", "))")
-        || ["process.env.", "os.environ", "getenv(", "env(", "ENV["].iter().any(|call| value.starts_with(call))
+        || ["process.env.", "os.environ", "getenv(", "env(", "ENV[", "secrets."].iter().any(|call| value.starts_with(call))
 }
 
 /// `****`, `xxxx-xxxx`, `…`, `-`: nothing but signs for what is not shown.
 fn is_mask(value: &str) -> bool {
     let masking = |c: char| "*xX.-_#?•…=+ ".contains(c);
-    value.chars().all(masking) || value.ends_with("...") || value.ends_with('…') || ["****", "xxxxx", "XXXXX", "•••"].iter().any(|mask| value.contains(mask))
+    value.chars().all(masking) || value.ends_with("...") || value.ends_with('…') || ["***", "xxxxx", "XXXXX", "•••"].iter().any(|mask| value.contains(mask))
 }
 
 fn is_documentation(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     let plain: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
+    const WHOLE: [&str; 10] = ["setme", "fillme", "fillmein", "fillin", "fillthisin", "injected", "fromsecret", "fromenv", "fromvault", "overrideme"];
     let here = plain.ends_with("here") && plain.len() > 8 && plain.chars().all(|c| c.is_ascii_alphabetic());
-    here || SAYING.iter().any(|word| plain.contains(word))
+    here || WHOLE.contains(&plain.as_str())
+        || plain.ends_with("atruntime")
+        || SAYING.iter().any(|word| plain.contains(word))
         || BEGINNING.iter().any(|word| lower.starts_with(word))
         || ["-your-", "_your_", " your "].iter().any(|word| lower.contains(word))
 }

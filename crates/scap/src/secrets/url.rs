@@ -43,7 +43,9 @@ fn login(text: &str, begin: usize) -> Option<Secret> {
     if matches!(password, "" | "x-oauth-basic" | "x") && user.len() >= 20 && looks_random(user) {
         return Some(secret("token in a URL", begin..begin + user.len()));
     }
-    let documented = matches!(password, "x-oauth-basic" | "[^") || is_placeholder(password) || is_encoded_reference(password);
+    let spoken = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let described = spoken(password, &["password", "passwd", "pass", "pw"]) && spoken(host.split(':').next().unwrap_or_default(), &["host", "hostname"]);
+    let documented = described || matches!(password, "x-oauth-basic" | "[^") || is_placeholder(password) || is_encoded_reference(password);
     (!documented).then(|| secret("password in a URL", begin + colon + 1..begin + user_info.len()))
 }
 
@@ -90,11 +92,11 @@ fn is_encoded_reference(password: &str) -> bool {
     lower.starts_with("%24%7b") || lower.starts_with("%3c") || lower.starts_with("%7b%7b")
 }
 
-/// `user:password@tcp(host)` of Go's MySQL driver, and `user/password@//host` of Oracle's.
+/// `user:password@tcp(host)` and `user:password@(host)` of Go's MySQL driver, and `user/password@//host` of Oracle's.
 fn by_driver(text: &str) -> Vec<Secret> {
     let mut found = Vec::new();
     let edge = |c: char| c.is_whitespace() || "\"'`=,;".contains(c);
-    for sign in ["@tcp(", "@unix("] {
+    for sign in ["@tcp(", "@unix(", "@("] {
         for (at, _) in text.match_indices(sign) {
             let (from, before) = window_before(text, at, MAX_AUTHORITY_BYTES);
             let begin = from + before.rfind(edge).map_or(0, |edge| edge + before[edge..].chars().next().map_or(1, char::len_utf8));

@@ -1,6 +1,6 @@
 //! Whether what is set under a name can be a secret.
 
-use super::name::{Meaning, is_plural, meaning};
+use super::name::{Meaning, is_phrase, is_plural, is_repeated, meaning};
 use super::placeholder::{is_placeholder, unquoted};
 
 /// Words that say that, or how, and not what.
@@ -57,14 +57,31 @@ const SETTINGS: [&str; 47] = [
 /// Whether `value` under `name` is a secret: the name says so, and the value is neither a placeholder nor a setting, a path, a URL or a measure.
 pub fn is_secret_value(name: &str, value: &str) -> bool {
     let meaning = meaning(name);
-    let value = unquoted(value);
-    if meaning == Meaning::Nothing || value.len() < 3 || is_placeholder(value) || is_setting(value) || is_path(value) || value.contains("://") {
+    let raw = value;
+    let value = unquoted(raw);
+    let phrase = value.split(' ').count() >= 12 && value.chars().all(|c| c.is_ascii_lowercase() || c == ' ');
+    if phrase && is_phrase(name) {
+        return true;
+    }
+    // Bundler's logins: the name is the host.
+    if name.starts_with("BUNDLE_") && name.contains("__") && is_login(value) && !value.contains('/') {
+        return true;
+    }
+    if meaning == Meaning::Nothing || value.len() < 3 || is_placeholder(raw) || is_setting(value) || is_path(value) || value.contains("://") {
+        return false;
+    }
+    // What has a content was found as a private key.
+    let hollow = value.starts_with("-----BEGIN ") && value.contains("-----END");
+    // Mapbox's tokens for browsers.
+    let public = value.starts_with("pk.eyJ");
+    if hollow || public || is_repeated(name, value) || meaning != Meaning::Password && is_file_name(value) {
         return false;
     }
     match meaning {
         // The password of Java's own store of public certificates.
         Meaning::Password => !(value == "changeit" && name.to_ascii_lowercase().contains("trust")),
-        Meaning::Secret => is_opaque(name, value),
+        Meaning::Secret => is_opaque(name, value) && !is_entry(value) && !is_fingerprint(value) && !is_one_sign(value),
+        Meaning::Perhaps if value.split_once(": ").is_some_and(|(id, key)| !id.contains(' ') && looks_random(key)) => true,
         Meaning::Perhaps => looks_random(value) || is_login(value) || value.split_whitespace().count() >= 12,
         Meaning::Nothing => false,
     }
@@ -87,6 +104,18 @@ fn is_path(value: &str) -> bool {
     windows || from && value.chars().all(plain) && !by_chance
 }
 
+/// `prod/db/password`: where a store keeps it.
+fn is_entry(value: &str) -> bool {
+    let plain = |part: &str| part.starts_with(|c: char| c.is_ascii_lowercase()) && part.chars().all(|c| c.is_ascii_lowercase() || "-_".contains(c));
+    value.contains('/') && value.split('/').all(plain)
+}
+
+/// `certs/es01.key`, `login.json`.
+fn is_file_name(value: &str) -> bool {
+    const ENDS: [&str; 15] = [".key", ".pem", ".crt", ".cer", ".p12", ".pfx", ".jks", ".txt", ".json", ".yaml", ".yml", ".pub", ".asc", ".gpg", ".keystore"];
+    value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && ENDS.iter().any(|end| value.ends_with(end))
+}
+
 /// Neither a count nor a measure nor a version.
 fn is_opaque(name: &str, value: &str) -> bool {
     let digits = value.chars().filter(char::is_ascii_digit).count();
@@ -101,11 +130,21 @@ fn is_opaque(name: &str, value: &str) -> bool {
     !measure && !version
 }
 
+/// Forty capital hexadecimal digits, or `0x` and an id: what a public key is called by.
+fn is_fingerprint(value: &str) -> bool {
+    let id = value.strip_prefix("0x").filter(|id| matches!(id.len(), 8 | 16 | 40)).or((value.len() == 40).then_some(value));
+    id.is_some_and(|id| id.chars().all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c)))
+}
+
+/// `00000000-0000-0000-0000-000000000000`.
+fn is_one_sign(value: &str) -> bool {
+    let mut signs = value.chars().filter(|c| *c != '-');
+    signs.next().is_some_and(|first| signs.all(|c| c == first))
+}
+
 /// Whether a value seems made by chance: long, of several kinds of characters, no words, no address.
 pub(super) fn looks_random(value: &str) -> bool {
     let distinct = value.chars().collect::<std::collections::HashSet<_>>().len();
-    let fingerprint =
-        value.trim_start_matches("0x").len() == 40 && value.trim_start_matches("0x").chars().all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
     let address = value
         .split([':', '/'])
         .next()
@@ -118,7 +157,7 @@ pub(super) fn looks_random(value: &str) -> bool {
     value.len() >= 8
         && value.chars().all(|c| c.is_ascii_graphic())
         && distinct >= 5
-        && !fingerprint
+        && !is_fingerprint(value)
         && !address
         && (digits && letters && !worded || kinds(value) >= 3 && value.len() >= 16)
 }
