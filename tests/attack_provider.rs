@@ -260,3 +260,61 @@ async fn what_a_stranger_answers_is_not_shown(pool: PgPool) {
     assert!(words.contains("500 Internal Server Error") && !words.contains("SECRET"), "{words}");
     assert!(!product.log().contains("INTERNAL-SERVICE-SECRET"), "{}", product.log());
 }
+
+/// What a cluster of the flood answers: the number after `/c` in its address chooses how it harms.
+fn flood(request: hostile::Request) -> hostile::Answer {
+    let (number, path) = request.path.trim_start_matches("/c").split_once('/').map(|(number, path)| (number.parse().unwrap_or(0), path.to_owned())).unwrap();
+    let watches = request.query.contains("watch=true");
+    let list = path.ends_with("pods") || path.ends_with("nodes") || path.ends_with("namespaces");
+    match number % 5 {
+        _ if path == "version" => request.version(),
+        _ if !list => request.json(&json!({ "status": { "resourceRules": [], "allowed": true } })),
+        // A line of a watch that stops just before its limit.
+        0 if watches => request.lines(std::iter::once(format!("{{\"type\":\"{}", "x".repeat(7 << 20)))),
+        0 => request.json(&page(&[], "", None)),
+        _ if watches => request.hang(),
+        // As many small values as a page may have, where they are kept.
+        1 => request.text(format!(r#"{{"items":[{{"spec":{{"containers":[{}{{}}]}}}}]}}"#, "{},".repeat(380_000))),
+        2 => request.text(format!(r#"{{"items":[{}{{}}]}}"#, "{},".repeat(19_000))),
+        // A page as long as may be, and always another one.
+        3 => {
+            let next = request.number.to_string();
+            let project =
+                json!({ "metadata": { "name": format!("n{next}"), "uid": next, "resourceVersion": "5", "annotations": { "a": "x".repeat(15 << 20) } } });
+            request.json(&page(&[project], &next, None))
+        }
+        _ => request.lines(std::iter::once(format!("{{\"items\":[{{\"metadata\":{{\"name\":\"{}", "x".repeat(15 << 20)))),
+    }
+}
+
+#[sqlx::test(migrator = "model::MIGRATOR")]
+async fn many_clusters_that_harm_at_once_share_the_memory(pool: PgPool) {
+    const CLUSTERS: usize = 20;
+    let hostile = Hostile::start(flood).await;
+    let mut product = Product::start(&pool, &[]).await;
+    let mut paths = Vec::new();
+    for number in 0..CLUSTERS {
+        let new = json!({ "name": format!("harm{number}"), "kind": "kubernetes", "endpoint": format!("{}/c{number}", hostile.url), "credentials": { "auth_key": "token" } });
+        let (status, answer) = product.api(Method::POST, "/api/providers", Some(new)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        paths.push(format!("/api/providers/{}", answer["results"][0]["id"].as_str().unwrap()));
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        assert_unharmed(&mut product).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(hostile.requests() > 4 * CLUSTERS, "{}", hostile.requests());
+    product.restart().await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_unharmed(&mut product).await;
+    for path in &paths {
+        act(&product, path, "delete").await;
+    }
+    eventually("the providers are removed", SOON, || async {
+        let (_, answer) = product.api(Method::GET, "/api/providers", None).await;
+        (answer["count"] == 0).then_some(())
+    })
+    .await;
+    assert_unharmed(&mut product).await;
+}

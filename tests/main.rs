@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attack_api;
 mod attack_login;
 mod attack_provider;
 mod attack_report;

@@ -87,6 +87,10 @@ impl Request {
         self.whole("200 OK", body.to_string())
     }
 
+    pub fn text(self, body: String) -> Answer {
+        self.whole("200 OK", body)
+    }
+
     pub fn version(self) -> Answer {
         self.json(&json!({ "gitVersion": "v1.36.2" }))
     }

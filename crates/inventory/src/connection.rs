@@ -4,6 +4,7 @@ use crate::failure::ConnectError;
 use crate::kubeconfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tokio::sync::Semaphore;
 use url::Url;
 
 /// The port of an API server when an address names neither port nor scheme.
@@ -132,6 +133,9 @@ impl Connection {
     /// # Errors
     /// See there.
     pub async fn read_kubeconfig(text: String, context: Option<String>) -> Result<Self, ConnectError> {
+        static READERS: Semaphore = Semaphore::const_new(2);
+        // The semaphore is never closed.
+        let _turn = READERS.acquire().await.ok();
         let reading = tokio::task::spawn_blocking(move || kubeconfig::parse(&text, context.as_deref()));
         reading.await.unwrap_or_else(|_| Err(ConnectError::input("The kubeconfig cannot be read.", "Report this, with a kubeconfig without its secrets.")))
     }

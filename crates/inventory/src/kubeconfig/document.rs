@@ -4,7 +4,7 @@
 
 use crate::failure::ConnectError;
 use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
 
@@ -12,8 +12,9 @@ use std::fmt;
 pub(crate) const BYTES_MAX: usize = 256 << 10;
 /// Each level that is open in `{a: {a: …` makes every later character dearer.
 const OPEN_MAX: usize = 40;
-/// Aliases multiply what they name.
+/// Aliases multiply what they name: values, and the bytes of texts.
 const VALUES_MAX: usize = 20_000;
+const TEXT_BYTES_MAX: usize = 4 * BYTES_MAX;
 const WHOLE: &str = "Paste the whole output of: kubectl config view --minify --flatten --raw";
 
 /// A value of the document. `Debug` shows what it is, and not its text.
@@ -82,22 +83,25 @@ pub(super) fn parse(text: &str) -> Result<Node, ConnectError> {
     if opens_too_much(text) {
         return Err(ConnectError::input(format!("The kubeconfig has brackets inside each other more than {OPEN_MAX} deep."), WHOLE));
     }
-    let left = Cell::new(VALUES_MAX);
+    let left = Left::default();
     if text.trim_start().starts_with('{')
         && let Ok(node) = Tree(&left).deserialize(&mut serde_json::Deserializer::from_str(text))
     {
         return Ok(node);
     }
-    left.set(VALUES_MAX);
+    let left = Left::default();
     let first = serde_yaml_ng::Deserializer::from_str(text).next();
     let node = first.map_or(Ok(Node::Null), |document| Tree(&left).deserialize(document));
-    node.map_err(|error| ConnectError::input(format!("This is not a kubeconfig: {}.", reason(&error, left.get())), WHOLE))
+    node.map_err(|error| ConnectError::input(format!("This is not a kubeconfig: {}.", reason(&error, &left)), WHOLE))
 }
 
 /// Without what the text says there.
-fn reason(error: &serde_yaml_ng::Error, left: usize) -> String {
-    if left == 0 {
+fn reason(error: &serde_yaml_ng::Error, left: &Left) -> String {
+    if left.values.get() == 0 {
         return format!("it has more than {VALUES_MAX} values");
+    }
+    if left.text_bytes.get() == 0 {
+        return format!("with its aliases it has more than {} KiB of texts", TEXT_BYTES_MAX >> 10);
     }
     let text = error.to_string();
     let known =
@@ -122,17 +126,32 @@ fn opens_too_much(text: &str) -> bool {
     })
 }
 
+/// What a document may still have; 0 is too little.
+struct Left {
+    values: Cell<usize>,
+    text_bytes: Cell<usize>,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self { values: Cell::new(VALUES_MAX), text_bytes: Cell::new(TEXT_BYTES_MAX) }
+    }
+}
+
+impl Left {
+    fn take<E: serde::de::Error>(of: &Cell<usize>, count: usize) -> Result<(), E> {
+        of.set(of.get().saturating_sub(count));
+        if of.get() == 0 { Err(E::custom("too much")) } else { Ok(()) }
+    }
+}
+
 #[derive(Clone, Copy)]
-struct Tree<'a>(&'a Cell<usize>);
+struct Tree<'a>(&'a Left);
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
     type Value = Node;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        let left = self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
-        self.0.set(left);
-        if left == 0 {
-            return Err(D::Error::custom("too many values"));
-        }
+        Left::take(&self.0.values, 1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -166,7 +185,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
         Ok(Node::Number(value.to_string()))
     }
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        Left::take(&self.0.text_bytes, value.len())?;
         Ok(Node::Text(value.to_owned()))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {

@@ -296,6 +296,7 @@ fn hostile_texts_are_refused_soon() {
         ("lists in lists", "- ".repeat(half)),
         ("keys of keys", "? ".repeat(half)),
         ("aliases", aliases),
+        ("aliases of a long text", format!("a: &a {}\nb: [{}]\n", "x".repeat(half), "*a,".repeat(half / 4))),
         ("anchors", "&a ".repeat(half / 2)),
         ("tags", "!a ".repeat(half / 2)),
         ("values", format!("[{}]", "1,".repeat(half))),
