@@ -1,7 +1,7 @@
 //! Proving who one is.
 
 mod device;
-mod lane;
+pub(crate) mod lane;
 mod limits;
 mod proven;
 
@@ -14,7 +14,7 @@ use crate::{password, session};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use device::Device;
-use lane::Lanes;
+use lane::{Lanes, Place};
 use limits::{Begun, Origin};
 use model::ids::UserId;
 use model::{Clock, Sealer};
@@ -266,8 +266,9 @@ impl Logins {
 
     /// Finds the person and counts the attempt, in a transaction of its own that is over before the password is looked at.
     async fn begin(&self, origin: &Origin, device: Option<&Device>) -> Result<(Option<Person>, Begun), LoginError> {
-        let _place = self.0.lanes.enter(&origin.network, device)?;
-        let _connection = self.0.connections.acquire().await.context("waiting for a connection")?;
+        self.0.lanes.note(&origin.neighbourhood);
+        let place = self.enter(origin, device)?;
+        let _connection = place.turn(&self.0.connections).await.context("waiting for a connection")?;
         let mut conn = self.0.pool.acquire().await?;
         let mut tx = conn.begin().await?;
         let person = find(&mut tx, &origin.userid).await?;
@@ -276,6 +277,10 @@ impl Logins {
         let begun = origin.begin(&mut tx, self.0.clock.now(), device).await?;
         tx.commit().await?;
         Ok((person, begun))
+    }
+
+    fn enter(&self, origin: &Origin, known: Option<&Device>) -> Result<Place, LoginError> {
+        self.0.lanes.enter(&origin.network, self.0.lanes.is_fresh(&origin.neighbourhood), known)
     }
 
     /// Compares the password. Who is wrong, or unknown, hears it after the same time; the attempt goes on counting then.
@@ -292,14 +297,18 @@ impl Logins {
             tokio::time::sleep(LATE).await;
         }
         // A browser whose cookie the database did not confirm, or that failed too often, has no place of a known one.
-        let place = self.0.lanes.enter(&origin.network, device.filter(|_| begun.known));
-        let Ok(_place) = place else {
+        let place = self.enter(origin, device.filter(|_| begun.known));
+        let Ok(place) = place else {
             begun.forget(&mut *self.0.pool.acquire().await?).await?;
             return Err(LoginError::Busy);
         };
-        let right = password::verify(person.as_ref().map(|person| person.password_hash.clone()), password).await?;
+        let turn = password::turn(&place).await?;
+        let right = password::verify(turn, person.as_ref().map(|person| person.password_hash.clone()), password).await?;
         match person {
-            Some(person) if right => Ok(person),
+            Some(person) if right => {
+                self.0.lanes.forget(&origin.neighbourhood);
+                Ok(person)
+            }
             _ => {
                 audit::login_failed(by, origin.door);
                 if let Some(limit) = begun.reaches {

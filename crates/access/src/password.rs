@@ -1,5 +1,6 @@
 //! Passwords as argon2id hashes.
 
+use crate::login::lane::Place;
 use anyhow::{Context, anyhow, bail};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
@@ -9,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::thread::available_parallelism;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 /// Fewer characters are refused.
 pub const LENGTH_MIN: usize = 8;
@@ -54,9 +55,19 @@ fn cores() -> usize {
     available_parallelism().map_or(2, usize::from)
 }
 
-/// Does `work` off the async threads, when its turn comes.
-async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
-    let turn = AT_A_TIME.acquire().await.context("waiting to hash a password")?;
+/// The right to hash one password.
+pub(crate) type Turn = SemaphorePermit<'static>;
+
+/// A turn of somebody who logs in: those who are known come before those who are not.
+///
+/// # Errors
+/// Never while the server runs.
+pub(crate) async fn turn(place: &Place) -> anyhow::Result<Turn> {
+    place.turn(&AT_A_TIME).await.context("waiting to compare a password")
+}
+
+/// Does `work` off the async threads.
+async fn in_turn<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     let (answer, answered) = oneshot::channel();
     let work = Box::new(move || {
         // Kept to the end of the work, which goes on though the caller hangs up.
@@ -90,7 +101,8 @@ pub async fn hash(password: &str) -> anyhow::Result<String> {
         bail!(sentence);
     }
     let password = password.to_owned();
-    in_turn(move || hash_now(&password)).await?
+    let turn = AT_A_TIME.acquire().await.context("waiting to hash a password")?;
+    in_turn(turn, move || hash_now(&password)).await?
 }
 
 fn hash_now(password: &str) -> anyhow::Result<String> {
@@ -102,12 +114,12 @@ fn hash_now(password: &str) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// Only when the machine cannot start the work.
-pub(crate) async fn verify(hash: Option<String>, password: &str) -> anyhow::Result<bool> {
+pub(crate) async fn verify(turn: Turn, hash: Option<String>, password: &str) -> anyhow::Result<bool> {
     if password.len() > LENGTH_MAX {
         return Ok(false);
     }
     let password = password.to_owned();
-    in_turn(move || {
+    in_turn(turn, move || {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| NOBODY.clone());
         let right = matches(&hash, password.as_bytes()).unwrap_or(false);

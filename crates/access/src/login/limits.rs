@@ -4,7 +4,7 @@ use super::{Door, LoginError};
 use anyhow::Context;
 use chrono::{DateTime, Duration, Utc};
 use sqlx::PgConnection;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of the advisory locks with two numbers, the class of those that judge attempts for one userid.
 const LOCK: i32 = 0x5457_0004;
@@ -36,6 +36,8 @@ pub(super) struct Origin {
     pub network: String,
     /// Of IPv6, what one customer may have; empty for others.
     wide: String,
+    /// Addresses that may well be one person's or one company's: 256 of IPv4, a wide network of IPv6.
+    pub neighbourhood: String,
 }
 
 /// An attempt that was begun: it counts until it turns out right.
@@ -55,7 +57,7 @@ impl Origin {
         let address = address.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| address.to_owned());
         // A longer userid cannot exist; it must not fill the table. Nor can one with NUL, which the database does not take.
         let userid = userid.trim().chars().filter(|letter| *letter != '\0').take(200).collect();
-        Self { userid, door, network: network(&address), wide: wide(&address) }
+        Self { userid, door, network: network(&address), wide: wide(&address), neighbourhood: neighbourhood(&address) }
     }
 
     /// Begins an attempt, or says how long to wait. Attempts for one userid are judged one after the other.
@@ -197,6 +199,14 @@ fn wide(address: &Result<IpAddr, String>) -> String {
     }
 }
 
+fn neighbourhood(address: &Result<IpAddr, String>) -> String {
+    match address {
+        Ok(IpAddr::V4(address)) => format!("{}/24", Ipv4Addr::from_bits(address.to_bits() >> 8 << 8)),
+        Ok(IpAddr::V6(_)) => wide(address),
+        Err(text) => text.clone(),
+    }
+}
+
 fn first_bits(address: Ipv6Addr, bits: u32) -> Ipv6Addr {
     Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits))
 }
@@ -249,5 +259,7 @@ mod tests {
         assert_eq!(of("2001:db8:1:3::1"), ("2001:db8:1:3::/64".into(), "2001:db8:1::/48".into()));
         assert_eq!(of("::ffff:10.0.0.1"), ("10.0.0.1".into(), String::new()));
         assert_eq!(of("unknown"), ("unknown".into(), String::new()));
+        let near = |address: &str| Origin::new("admin", Door::Pages, address).neighbourhood;
+        assert_eq!((near("10.1.2.3"), near("2001:db8:1:2::5")), ("10.1.2.0/24".into(), "2001:db8:1::/48".into()));
     }
 }

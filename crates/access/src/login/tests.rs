@@ -143,7 +143,7 @@ async fn a_flood_from_the_same_address_keeps_no_known_browser_out_and_other_cook
     let known = [stage.log_in("admin", RIGHT, "10.0.0.1").await.unwrap().device];
     let person = find(&mut stage.pool.acquire().await.unwrap(), "admin").await.unwrap().unwrap();
     let forged = device::seal(&Sealer::new(&[2; 32]), None, "admin", person.user.id, person.password_changed_at, stage.clock.now()).unwrap();
-    let flood: Vec<_> = std::iter::from_fn(|| stage.logins.0.lanes.enter("10.0.0.1", None).ok()).collect();
+    let flood: Vec<_> = std::iter::from_fn(|| stage.logins.0.lanes.enter("10.0.0.1", true, None).ok()).collect();
     for strange in [&[][..], &[forged], &["junk".to_owned()]] {
         let outcome = stage.log_in_with("admin", RIGHT, "10.0.0.1", strange).await;
         assert!(matches!(outcome, Err(LoginError::Busy)), "{outcome:?}");
