@@ -261,12 +261,30 @@ async fn what_a_stranger_answers_is_not_shown(pool: PgPool) {
     assert!(!product.log().contains("INTERNAL-SERVICE-SECRET"), "{}", product.log());
 }
 
+/// The number of a cluster that does no harm, and how many pages its list of projects has.
+const GOOD: usize = 1000;
+const GOOD_PAGES: usize = 8;
+
+/// A page of 1.5 MiB: large enough to need a part of the memory that all share.
+fn good_page(request: hostile::Request) -> hostile::Answer {
+    let number: usize = request.query.split("continue=").nth(1).and_then(|next| next.parse().ok()).unwrap_or(0);
+    let named = |each: usize| {
+        let name = format!("good-{number}-{each}");
+        json!({ "metadata": { "name": name, "uid": name, "resourceVersion": "5", "annotations": { "a": "x".repeat(30_000) } }, "status": { "phase": "Active" } })
+    };
+    let next = if number + 1 < GOOD_PAGES { (number + 1).to_string() } else { String::new() };
+    request.json(&page(&(0..50).map(named).collect::<Vec<_>>(), &next, None))
+}
+
 /// What a cluster of the flood answers: the number after `/c` in its address chooses how it harms.
 fn flood(request: hostile::Request) -> hostile::Answer {
     let (number, path) = request.path.trim_start_matches("/c").split_once('/').map(|(number, path)| (number.parse().unwrap_or(0), path.to_owned())).unwrap();
     let watches = request.query.contains("watch=true");
     let list = path.ends_with("pods") || path.ends_with("nodes") || path.ends_with("namespaces");
     match number % 5 {
+        _ if number == GOOD && path.ends_with("namespaces") && !watches => good_page(request),
+        _ if number == GOOD && watches => request.hang(),
+        _ if number == GOOD && list => request.json(&page(&[], "", None)),
         _ if path == "version" => request.version(),
         _ if !list => request.json(&json!({ "status": { "resourceRules": [], "allowed": true } })),
         // A line of a watch that stops just before its limit.
@@ -299,12 +317,21 @@ async fn many_clusters_that_harm_at_once_share_the_memory(pool: PgPool) {
         assert_eq!(status, StatusCode::OK, "{answer}");
         paths.push(format!("/api/providers/{}", answer["results"][0]["id"].as_str().unwrap()));
     }
+    let good = json!({ "name": "good", "kind": "kubernetes", "endpoint": format!("{}/c{GOOD}", hostile.url), "credentials": { "auth_key": "token" } });
+    let (_, answer) = product.api(Method::POST, "/api/providers", Some(good)).await;
+    paths.push(format!("/api/providers/{}", answer["results"][0]["id"].as_str().unwrap()));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
         assert_unharmed(&mut product).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!(hostile.requests() > 4 * CLUSTERS, "{}", hostile.requests());
+    assert!(hostile.requests() > 2 * CLUSTERS, "{}", hostile.requests());
+    eventually("the cluster that does no harm is read among the others", SOON * 2, || async {
+        let read = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM projects WHERE name LIKE 'good-%'").fetch_one(&pool).await.unwrap();
+        (read == 50 * GOOD_PAGES as i64).then_some(())
+    })
+    .await;
+    status(&product, paths.last().unwrap(), "ok").await;
     product.restart().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_unharmed(&mut product).await;

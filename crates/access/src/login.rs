@@ -1,7 +1,7 @@
 //! Proving who one is.
 
 mod device;
-pub(crate) mod lane;
+mod lane;
 mod limits;
 mod proven;
 
@@ -302,7 +302,7 @@ impl Logins {
             begun.forget(&mut *self.0.pool.acquire().await?).await?;
             return Err(LoginError::Busy);
         };
-        let turn = password::turn(&place).await?;
+        let turn = place.turn(password::turns()).await.context("waiting to compare a password")?;
         let right = password::verify(turn, person.as_ref().map(|person| person.password_hash.clone()), password).await?;
         match person {
             Some(person) if right => {

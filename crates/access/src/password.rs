@@ -1,6 +1,5 @@
 //! Passwords as argon2id hashes.
 
-use crate::login::lane::Place;
 use anyhow::{Context, anyhow, bail};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
@@ -22,6 +21,9 @@ fn argon2() -> Argon2<'static> {
     let params = Params::new(19 * 1024, 2, 1, None).expect("these are within argon2's limits");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
+
+/// So many hashes at a time take 76 MiB.
+const CORES_MAX: usize = 4;
 
 /// A hash of a password that nobody has, to spend the same time on unknown users.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random()).unwrap_or_default());
@@ -51,19 +53,17 @@ fn next(receiver: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
     receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
+/// Not all of many: what a hash works in stays with its thread.
 fn cores() -> usize {
-    available_parallelism().map_or(2, usize::from)
+    available_parallelism().map_or(2, usize::from).min(CORES_MAX)
 }
 
 /// The right to hash one password.
 pub(crate) type Turn = SemaphorePermit<'static>;
 
-/// A turn of somebody who logs in: those who are known come before those who are not.
-///
-/// # Errors
-/// Never while the server runs.
-pub(crate) async fn turn(place: &Place) -> anyhow::Result<Turn> {
-    place.turn(&AT_A_TIME).await.context("waiting to compare a password")
+/// Where turns are waited for.
+pub(crate) fn turns() -> &'static Semaphore {
+    &AT_A_TIME
 }
 
 /// Does `work` off the async threads.

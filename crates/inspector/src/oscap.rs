@@ -93,13 +93,11 @@ pub async fn evaluate(request: &Request, target: &Target) -> LayerReport {
 
 /// Why `request` must not be run at all.
 fn obstacle(request: &Request, target: &Target) -> Option<(LayerState, String)> {
-    // What keeps every check of packages from being true comes first: an empty list of packages explains nothing.
-    if let Some(reason) = unreliable(request, &target.package_database) {
-        return Some((LayerState::NotPossible, reason));
-    }
     let nothing_concerns_it = request.chosen.as_ref().is_some_and(|chosen| chosen.definitions.evaluated == 0);
-    if request.source.is_some() || nothing_concerns_it {
-        return None;
+    let unreliable = unreliable(request, &target.package_database).map(|reason| (LayerState::NotPossible, reason));
+    // From a database that cannot be read the server got an empty list, which is no reason for anything.
+    if request.source.is_some() || nothing_concerns_it || matches!(target.package_database, PackageDatabase::Unreadable { .. }) && unreliable.is_some() {
+        return unreliable;
     }
     let reason = if request.reason.is_empty() { "There is no content for this image." } else { &request.reason };
     Some((LayerState::NotCovered, reason.to_owned()))

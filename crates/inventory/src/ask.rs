@@ -17,8 +17,8 @@ pub(crate) async fn get<T: DeserializeOwned + Send + 'static>(client: &Client, p
 }
 
 /// A page of a list, and how many bytes and JSON values it came in.
-pub(crate) async fn page<T: DeserializeOwned + Send + 'static>(client: &Client, path: &str) -> Result<(T, usize, usize), kube::Error> {
-    let request = Request::get(path).extension(Limits::PAGE).body(Vec::new()).map_err(kube::Error::HttpError)?;
+pub(crate) async fn page<T: DeserializeOwned + Send + 'static>(client: &Client, path: &str, limits: Limits) -> Result<(T, usize, usize), kube::Error> {
+    let request = Request::get(path).extension(limits).body(Vec::new()).map_err(kube::Error::HttpError)?;
     let body = bytes(client, request).await?;
     let parsed = tokio::task::spawn_blocking(move || {
         let page = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;

@@ -12,9 +12,10 @@ use http_body_util::{BodyExt as _, Full};
 use serde::Deserialize;
 use serde_json::json;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::PollSemaphore;
 use tower::{BoxError, Layer, Service};
@@ -22,9 +23,9 @@ use tower::{BoxError, Layer, Service};
 /// Longest text of an error that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 4_000;
 const ERROR_BYTES_MAX: usize = 1 << 20;
-/// What a watch may have of a line without a seat, see [`room::long_lines`].
+/// What a watch may have of a line before the line needs a place among the long ones, see [`room::long_lines`].
 const SHORT_LINE_BYTES: usize = 64 << 10;
-/// From when a line got its seat.
+/// A long line has to be complete so long after it got its place.
 const LONG_LINE_SECS: u64 = 10;
 /// `reason` of the status that stands for an error answer that was none of Kubernetes'.
 pub(crate) const NOT_A_STATUS: &str = "NotAStatus";
@@ -48,11 +49,13 @@ pub enum BodyLimit {
         /// Of a line, else of the whole body.
         line: bool,
     },
-    /// A long line of a watch stops in its middle.
-    #[error("a line of a watch that was not complete within {secs} seconds")]
-    Line {
+    /// What takes of the shared memory has to come soon.
+    #[error("a large {} that was not complete within {secs} seconds", if *.line { "line of a watch" } else { "page of a list" })]
+    Late {
         /// The limit.
         secs: u64,
+        /// A line of a watch, else a page of a list.
+        line: bool,
     },
     /// It drips.
     #[error("an answer that was not complete within {secs} seconds")]
@@ -74,8 +77,10 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// A page of a list, into shapes of our own.
-    pub(crate) const PAGE: Self = Self { bytes: 16 << 20, nodes: 400_000, secs: Some(60), line: false };
+    /// A page of a list, into shapes of our own. It has its part of the shared memory (`room`), so it has to come soon.
+    pub(crate) const PAGE: Self = Self { bytes: 16 << 20, nodes: 400_000, secs: Some(20), line: false };
+    /// A page that takes nothing of the shared memory.
+    pub(crate) const SMALL_PAGE: Self = Self { bytes: 1 << 20, nodes: 40_000, secs: Some(60), line: false };
     /// Something that is small by its nature.
     pub(crate) const SMALL: Self = Self { bytes: 1 << 20, nodes: 20_000, secs: Some(20), line: false };
     /// One object, which etcd holds to 1.5 MiB.
@@ -99,24 +104,35 @@ impl Limits {
     }
 }
 
-/// It is the scan pod that answers.
+/// It is the scan pod that answers: `…/api/v1/namespaces/NAMESPACE/pods/POD/proxy/…`.
 fn is_proxied<B>(request: &Request<B>) -> bool {
-    request.uri().path().contains("/proxy/")
+    let Some((_, inside)) = request.uri().path().split_once("/api/v1/namespaces/") else { return false };
+    let parts: Vec<&str> = inside.split('/').collect();
+    matches!(parts[..], [_, "pods", _, "proxy", _, ..])
 }
 
 /// Bounds the bodies of a client's answers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BoundedLayer;
+#[derive(Debug, Clone)]
+pub(crate) struct BoundedLayer {
+    /// Of the client's watches, one at a time is within a long line.
+    long_line: Arc<Semaphore>,
+}
+
+impl BoundedLayer {
+    pub(crate) fn new() -> Self {
+        Self { long_line: Arc::new(Semaphore::new(1)) }
+    }
+}
 
 impl<S> Layer<S> for BoundedLayer {
     type Service = Bounded<S>;
     fn layer(&self, inner: S) -> Bounded<S> {
-        Bounded(inner)
+        Bounded(inner, self.long_line.clone())
     }
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Bounded<S>(S);
+pub(crate) struct Bounded<S>(S, Arc<Semaphore>);
 
 impl<S, R, B> Service<Request<R>> for Bounded<S>
 where
@@ -136,13 +152,13 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let (limits, proxied) = (Limits::of(&request), is_proxied(&request));
-        let answer = self.0.call(request);
+        let (answer, long_line) = (self.0.call(request), self.1.clone());
         Box::pin(async move {
             let (head, body) = answer.await.map_err(Into::into)?.into_parts();
             if !proxied && !head.status.is_success() {
                 return Ok(refusal(head.status, &head.headers, body).await);
             }
-            Ok(Response::from_parts(head, BoundedBody::new(body, limits).boxed_unsync()))
+            Ok(Response::from_parts(head, BoundedBody::new(body, limits, long_line).boxed_unsync()))
         })
     }
 }
@@ -161,7 +177,7 @@ where
         reason: String,
     }
     let limits = Limits { bytes: ERROR_BYTES_MAX, ..Limits::SMALL };
-    let whole = BoundedBody::new(body, limits).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let whole = BoundedBody::new(body, limits, Arc::new(Semaphore::new(1))).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let said = serde_json::from_slice::<Said>(&whole).ok().filter(|said| said.kind == "Status");
     let (message, reason) = match said {
         Some(said) => (cleaned(&said.message), cleaned(&said.reason)),
@@ -190,31 +206,39 @@ struct BoundedBody<B> {
     limits: Limits,
     count: Count,
     end: Option<Pin<Box<Sleep>>>,
-    long_lines: PollSemaphore,
-    /// Of a watch within a long line, until the line has to be complete.
-    seat: Option<(OwnedSemaphorePermit, Pin<Box<Sleep>>)>,
+    /// Places for long lines: the client's own, and those of all clients.
+    long_lines: [PollSemaphore; 2],
+    /// The places that a long line has so far.
+    places: Vec<OwnedSemaphorePermit>,
+    /// When the long line has to be complete.
+    line_end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> BoundedBody<B> {
-    fn new(inner: B, limits: Limits) -> Self {
+    fn new(inner: B, limits: Limits, long_line: Arc<Semaphore>) -> Self {
         let end = limits.secs.map(|secs| Box::pin(sleep(Duration::from_secs(secs))));
-        Self { inner, limits, count: Count::default(), end, long_lines: PollSemaphore::new(room::long_lines()), seat: None }
+        let long_lines = [PollSemaphore::new(long_line), PollSemaphore::new(room::long_lines())];
+        Self { inner, limits, count: Count::default(), end, long_lines, places: Vec::new(), line_end: None }
     }
 
     /// Ready when more of the line may be read: all watches share the memory for long ones.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyLimit>> {
         if self.count.bytes <= SHORT_LINE_BYTES {
-            self.seat = None;
+            self.places.clear();
+            self.line_end = None;
             return Poll::Ready(Ok(()));
         }
-        if self.seat.is_none()
-            && let Some(seat) = ready!(self.long_lines.poll_acquire(cx))
-        {
-            self.seat = Some((seat, Box::pin(sleep(Duration::from_secs(LONG_LINE_SECS)))));
+        while let Some(next) = self.long_lines.get_mut(self.places.len()) {
+            match ready!(next.poll_acquire(cx)) {
+                Some(place) => self.places.push(place),
+                // The semaphores are never closed.
+                None => return Poll::Ready(Ok(())),
+            }
         }
-        match self.seat.as_mut().map(|(_, end)| end.as_mut().poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(BodyLimit::Line { secs: LONG_LINE_SECS })),
-            _ => Poll::Ready(Ok(())),
+        let end = self.line_end.get_or_insert_with(|| Box::pin(sleep(Duration::from_secs(LONG_LINE_SECS))));
+        match end.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(BodyLimit::Late { secs: LONG_LINE_SECS, line: true })),
+            Poll::Pending => Poll::Ready(Ok(())),
         }
     }
 }
@@ -232,7 +256,8 @@ where
         if let (Some(end), Some(secs)) = (self.end.as_mut(), limits.secs)
             && end.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Some(Err(BodyLimit::Slow { secs }.into())));
+            let limit = if limits == Limits::PAGE { BodyLimit::Late { secs, line: false } } else { BodyLimit::Slow { secs } };
+            return Poll::Ready(Some(Err(limit.into())));
         }
         if limits.line
             && let Err(limit) = ready!(self.poll_line(cx))

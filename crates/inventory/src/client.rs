@@ -33,7 +33,7 @@ pub async fn client(connection: &Connection) -> anyhow::Result<kube::Client> {
     let mut connector = TimeoutConnector::new(https(connection)?);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let service = ServiceBuilder::new()
-        .layer(BoundedLayer)
+        .layer(BoundedLayer::new())
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)

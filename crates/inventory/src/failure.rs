@@ -209,7 +209,7 @@ fn of_known(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectErr
     let limit = cause.downcast_ref::<BodyLimit>()?;
     Some(match limit {
         BodyLimit::Slow { secs } => ConnectError::timeout(server, *secs),
-        BodyLimit::Bytes { .. } | BodyLimit::Nodes { .. } | BodyLimit::Line { .. } => ConnectError::too_large(server, &limit.to_string()),
+        BodyLimit::Bytes { .. } | BodyLimit::Nodes { .. } | BodyLimit::Late { .. } => ConnectError::too_large(server, &limit.to_string()),
     })
 }
 

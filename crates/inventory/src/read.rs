@@ -18,6 +18,9 @@ const PAGE_LIMIT_SECS: u64 = 60;
 const RESTARTS_MAX: usize = 3;
 /// A page that is too large is asked for again with so many times fewer objects.
 const SHRINK: u32 = 5;
+/// Projects and nodes that pods name before they are known: most that are read one by one, and the time for all.
+const UNKNOWN_MAX: usize = 200;
+const UNKNOWN_LIMIT_SECS: u64 = 60;
 /// Rows of containers that are made at once: a page can have a hundred times as many as pods.
 const CONTAINERS_AT_ONCE: usize = 2_000;
 /// Longest uid, name or version. Kubernetes' own limit of names.
@@ -61,6 +64,14 @@ pub(crate) struct Reader<'a> {
     pub(crate) client: kube::Client,
     /// Its address, for sentences.
     pub(crate) server: String,
+}
+
+/// How a list is asked for.
+struct PageSize {
+    /// Objects of a page.
+    limit: u32,
+    /// A page was larger than [`Limits::SMALL_PAGE`].
+    large: bool,
 }
 
 /// An object with its tables.
@@ -145,8 +156,8 @@ impl Reader<'_> {
     /// The next page comes while this one is saved. Archives what the list did not have only after it was read to its end.
     async fn read_once<T: Stored>(&self, task: Option<TaskId>) -> Result<(), Trouble> {
         let known = self.position::<T>().await?;
-        let mut limit = self.ctx.settings.page_size.max(1);
-        let (mut page, mut share) = self.page::<T>("", &mut limit).await?;
+        let mut size = PageSize { limit: self.ctx.settings.page_size.max(1), large: false };
+        let (mut page, mut share) = self.page::<T>("", &mut size).await?;
         let version = page.metadata.resource_version.clone();
         if parse::version(&version) < known {
             self.rewind().await?;
@@ -167,7 +178,7 @@ impl Reader<'_> {
                 drop((items, share)); // before the next page is there: it may wait for this room
                 saved
             };
-            let ((), following) = futures::future::try_join(save, self.page::<T>(&next, &mut limit)).await?;
+            let ((), following) = futures::future::try_join(save, self.page::<T>(&next, &mut size)).await?;
             (page, share) = following;
         }
         let seen = Vec::from_iter(seen);
@@ -208,18 +219,24 @@ impl Reader<'_> {
     }
 
     /// At most `limit` objects from `next` on; what makes a page too large for them makes `limit` smaller, down to one object.
-    async fn page<T: Object>(&self, next: &str, limit: &mut u32) -> Result<(Page<T>, Share), Trouble> {
+    ///
+    /// Who sends little, or drips, waits for nobody and keeps nobody waiting: only a page that turned out to be large takes of the shared room.
+    async fn page<T: Object>(&self, next: &str, size: &mut PageSize) -> Result<(Page<T>, Option<Share>), Trouble> {
         loop {
-            let mut share = room::page().await;
-            match self.within(ask::page::<Page<T>>(&self.client, &page_path(T::PATH, *limit, next))).await {
-                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && *limit > 1 => *limit = (*limit / SHRINK).max(1),
+            let path = page_path(T::PATH, size.limit, next);
+            let (mut share, limits) = if size.large { (Some(room::page().await), Limits::PAGE) } else { (None, Limits::SMALL_PAGE) };
+            match self.within(ask::page::<Page<T>>(&self.client, &path, limits)).await {
+                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && !size.large => size.large = true,
+                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && size.limit > 1 => size.limit = (size.limit / SHRINK).max(1),
                 Err(trouble) => return Err(trouble),
                 Ok((page, ..)) if page.items.len() > ITEMS_MAX => {
-                    let what = format!("more than {ITEMS_MAX} {} where {limit} were asked for", T::PLURAL);
+                    let what = format!("more than {ITEMS_MAX} {} where {} were asked for", T::PLURAL, size.limit);
                     return Err(Trouble::Provider(ConnectError::too_large(&self.server, &what)));
                 }
                 Ok((page, bytes, nodes)) => {
-                    share.keep(bytes, nodes);
+                    if let Some(share) = &mut share {
+                        share.keep(bytes, nodes);
+                    }
                     return Ok((page, share));
                 }
             }
@@ -266,37 +283,42 @@ impl Reader<'_> {
     }
 
     /// Reads the projects and nodes that pods name before their own lists or watches have brought them. One that is gone already stays unknown.
+    ///
+    /// # Errors
+    /// `Expired`: they are so many that everything is to be read anew. `Provider`: it took too long.
     pub(crate) async fn read_unknown<'b>(&self, names: impl Iterator<Item = (&'b str, &'b str)>) -> Result<(), Trouble> {
         let (projects, nodes): (BTreeSet<_>, BTreeSet<_>) = names.map(|(project, node)| (project.to_owned(), node.to_owned())).unzip();
         let mut conn = self.ctx.pool.acquire().await?;
         let projects = save::unknown_projects(&mut conn, self.provider, &Vec::from_iter(projects)).await?;
         let nodes = save::unknown_nodes(&mut conn, self.provider, &Vec::from_iter(nodes)).await?;
         drop(conn);
-        let projects = self.read_named::<Namespace>(&projects).await?;
-        let nodes = self.read_named::<Node>(&nodes).await?;
-        if !projects.is_empty() {
-            Namespace::save(self, &projects).await?;
+        if projects.len() + nodes.len() > UNKNOWN_MAX {
+            return Err(Trouble::Expired);
         }
-        if !nodes.is_empty() {
-            Node::save(self, &nodes).await?;
-        }
-        Ok(())
+        let reading = async {
+            self.read_named::<Namespace>(&projects).await?;
+            self.read_named::<Node>(&nodes).await
+        };
+        let read = tokio::time::timeout(Duration::from_secs(UNKNOWN_LIMIT_SECS), reading).await;
+        read.unwrap_or_else(|_| Err(Trouble::Provider(ConnectError::timeout(&self.server, UNKNOWN_LIMIT_SECS))))
     }
 
-    async fn read_named<T: Object>(&self, names: &[String]) -> Result<Vec<T>, Trouble> {
-        let mut found = Vec::new();
+    /// Each is saved before the next is read: together they may be large.
+    async fn read_named<T: Stored>(&self, names: &[String]) -> Result<(), Trouble> {
         for name in names {
             let path = format!("{}/{}", T::PATH, url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
             let _turn = room::object().await;
             let asked = async {
-                match ask::get(&self.client, &path, Limits::ONE).await {
+                match ask::get::<T>(&self.client, &path, Limits::ONE).await {
                     Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
                     answer => answer.map(Some),
                 }
             };
-            found.extend(self.within(asked).await?.filter(|object| is_plausible(T::metadata(object))));
+            if let Some(object) = self.within(asked).await?.filter(|object| is_plausible(T::metadata(object))) {
+                T::save(self, &[object]).await?;
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     async fn progress<T: Stored>(&self, task: Option<TaskId>, done: i64, total: i64) -> Result<(), Trouble> {
@@ -342,7 +364,7 @@ pub(crate) fn is_plausible(metadata: &Metadata) -> bool {
 fn few_containers() -> impl FnMut(&Pod, &Pod) -> bool {
     let mut sum = 0;
     move |before, _| {
-        sum += before.spec.containers.len() + before.spec.init_containers.len() + before.spec.ephemeral_containers.len();
+        sum += 1 + before.spec.containers.len() + before.spec.init_containers.len() + before.spec.ephemeral_containers.len();
         let room = sum < CONTAINERS_AT_ONCE;
         if !room {
             sum = 0;

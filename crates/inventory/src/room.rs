@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PAGES_MIB: u32 = 128;
 /// What a page of a list takes at most while it is read: its text, and what becomes of it.
 const PAGE_MIB: u32 = 48;
-/// What becomes of one JSON value, at most, in bytes.
-const NODE_BYTES: usize = 200;
+/// How much memory one JSON value of a page takes once it is read, in bytes. Most are not kept, some take more.
+const NODE_BYTES: usize = 100;
 /// How many single objects are read at the same time, see [`crate::bounded::Limits::ONE`].
 const OBJECTS: usize = 4;
 /// How many watches may be within a long line at the same time, see [`crate::bounded`].
@@ -51,7 +51,7 @@ pub(crate) async fn change(kib: u32) -> Option<OwnedSemaphorePermit> {
     CHANGES.clone().acquire_many_owned(kib).await.ok()
 }
 
-/// Seats for watches within a long line.
+/// Places for watches within a long line.
 pub(crate) fn long_lines() -> Arc<Semaphore> {
     LINES.clone()
 }

@@ -1,7 +1,7 @@
 //! Keeps one watch per provider, on one of the servers that have the role.
 
 use crate::read::{Reader, Trouble};
-use crate::{Inventory, positions, provider, refresh, save, shape, status, validate, versions, watch};
+use crate::{Inventory, Reason, positions, provider, refresh, save, shape, status, validate, versions, watch};
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use model::ids::ProviderId;
@@ -18,6 +18,8 @@ const WATCH_LOCK: i32 = 0x5457_0003;
 /// How soon a new, changed or removed provider and a switched role are noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// For a provider that sends too much: what it sends takes room from the others.
+const BACKOFF_OF_HARM_MAX: Duration = Duration::from_secs(600);
 /// How long a new provider's watch leaves the first refresh to the job that was asked for with it.
 const JOB_FIRST: Duration = Duration::from_secs(10);
 
@@ -96,24 +98,28 @@ async fn lock(conn: &mut PgConnection, id: ProviderId) -> anyhow::Result<bool> {
 async fn keep_watching(ctx: Inventory, id: ProviderId) {
     let mut backoff = Duration::from_secs(1);
     loop {
-        let started = Instant::now();
         let watched = AssertUnwindSafe(watch_once(&ctx, id)).catch_unwind().await;
-        let trouble = watched.unwrap_or_else(|_| Trouble::Internal(anyhow::anyhow!("the watch panicked")));
-        if started.elapsed() > BACKOFF_MAX {
+        let (trouble, watched) = watched.unwrap_or_else(|_| (Trouble::Internal(anyhow::anyhow!("the watch panicked")), Duration::ZERO));
+        if watched > BACKOFF_MAX {
             backoff = Duration::from_secs(1);
         }
+        let harms = matches!(&trouble, Trouble::Provider(error) if error.reason == Reason::TooLarge);
         if let Err(error) = note(&ctx, id, trouble).await {
             tracing::warn!(provider = %id, error = format!("{error:#}"), "a provider's status could not be written");
         }
         sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        backoff = (backoff * 2).min(if harms { BACKOFF_OF_HARM_MAX } else { BACKOFF_MAX });
     }
 }
 
-async fn watch_once(ctx: &Inventory, id: ProviderId) -> Trouble {
+/// What ended the watch, and how long it lasted once everything was read.
+async fn watch_once(ctx: &Inventory, id: ProviderId) -> (Trouble, Duration) {
     match prepare(ctx, id).await {
-        Err(trouble) => trouble,
-        Ok((reader, from)) => watch::watch(&reader, &from).await,
+        Err(trouble) => (trouble, Duration::ZERO),
+        Ok((reader, from)) => {
+            let started = Instant::now();
+            (watch::watch(&reader, &from).await, started.elapsed())
+        }
     }
 }
 

@@ -62,7 +62,7 @@ struct Told {
     weight: Option<Weight>,
 }
 
-/// Of what its provider, and of what all may have unsaved.
+/// What a change takes of the memory for its provider's unsaved changes, and of the memory for those of all providers.
 type Weight = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Where the watches of a provider tell what they hear.

@@ -1,11 +1,8 @@
-//! Large bodies share the server's memory: a few are taken at a time, and the others wait.
+//! Large bodies share the server's memory: a few are read at a time, and the others wait. Who is not logged in has no turn.
 
-use crate::error::{Error, Result};
 use crate::session::FORM_BYTES;
 use axum::body::HttpBody as _;
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -40,10 +37,3 @@ async fn large() -> Result<SemaphorePermit<'static>, Busy> {
 /// The turn did not come.
 #[derive(Debug)]
 pub(crate) struct Busy;
-
-/// Lets pages take turns.
-pub(crate) async fn take_turns(request: Request, next: Next) -> Result<Response> {
-    let turn = turn(&request);
-    let _turn = turn.await.map_err(|Busy| Error::Unavailable(BUSY))?;
-    Ok(next.run(request).await)
-}

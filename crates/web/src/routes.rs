@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::pages::{configuration, containers, images, nodes, openscap, overview, packages, pods, projects, providers, registries, scans, settings, tasks};
 use crate::session::Visit;
-use crate::{Network, State, assets, bodies, cookies, forwarded, live, request, session};
+use crate::{Network, State, assets, cookies, forwarded, live, request, session};
 use access::Permission;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -47,7 +47,6 @@ pub fn ui(state: State) -> Router {
         .layer(from_fn_with_state(state.clone(), session::guard));
     let open = Router::new().route("/login", get(session::show).post(session::log_in)).layer(DefaultBodyLimit::max(LOGIN_BYTES)).merge(assets::router());
     // Around the login page and the guard too: both read what is sent.
-    let pages = pages.layer(from_fn(bodies::take_turns));
     surround(Router::new().merge(open).merge(pages).layer(from_fn(in_time)), &state).with_state(state)
 }
 

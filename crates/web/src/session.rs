@@ -1,10 +1,10 @@
 //! Who is asking: the guard before every page, logging in and out, and the token that every change must carry.
 
-use crate::State;
 use crate::error::{Error, Result};
 use crate::forwarded::Client;
 use crate::page::{Flash, Page, Theme, local};
 use crate::standing;
+use crate::{State, bodies};
 use access::login::REMEMBERED_DAYS;
 use access::{Attempt, By, Login, LoginError, Permission, Session, User};
 use askama::Template;
@@ -181,6 +181,8 @@ fn to_login(request: &Request) -> Response {
 
 /// The request again, once its token is found to be right.
 async fn checked(request: Request, expected: &str) -> Result<Request> {
+    let turn = bodies::turn(&request);
+    let _turn = turn.await.map_err(|bodies::Busy| Error::Unavailable(bodies::BUSY))?;
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, FORM_BYTES).await.map_err(|_| Error::BadRequest("The form is larger than 2 MiB.".to_owned()))?;
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

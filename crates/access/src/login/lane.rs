@@ -57,7 +57,7 @@ impl Lane {
 
 /// A place among the attempts that are worked on; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     gate: Option<Arc<Semaphore>>,
     counts: Counts,
@@ -141,7 +141,7 @@ impl Place {
     ///
     /// # Errors
     /// The semaphore was closed.
-    pub(crate) async fn turn<'a>(&self, turns: &'a Semaphore) -> Result<SemaphorePermit<'a>, AcquireError> {
+    pub(super) async fn turn<'a>(&self, turns: &'a Semaphore) -> Result<SemaphorePermit<'a>, AcquireError> {
         let _gate = match &self.gate {
             Some(gate) => Some(gate.acquire().await?),
             None => None,

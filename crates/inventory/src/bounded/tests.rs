@@ -1,5 +1,5 @@
 use super::*;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use std::convert::Infallible;
 use tower::ServiceExt as _;
@@ -16,7 +16,7 @@ fn body(pieces: &[String]) -> Pieces {
 /// What a request with `limits` gets of an answer in `pieces`.
 async fn ask(status: u16, pieces: &[&str], uri: &str, limits: Option<Limits>) -> Result<(u16, String), BodyLimit> {
     let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
-    let service = BoundedLayer.layer(tower::service_fn(move |_: Request<()>| {
+    let service = BoundedLayer::new().layer(tower::service_fn(move |_: Request<()>| {
         let answer = Response::builder().status(status).body(body(&pieces)).unwrap();
         async move { Ok::<_, Infallible>(answer) }
     }));
@@ -63,6 +63,10 @@ fn what_a_request_asks_decides_its_limits() {
     assert_eq!(of("/api/v1/pods?resourceVersion=1&watch=1"), Limits::WATCH);
     assert_eq!(of("/api/v1/pods?watch=false"), Limits::OTHER);
     assert_eq!(of("/api/v1/namespaces/tidewaiter/pods/p:8765/proxy/report"), Limits::PROXIED);
+    // A namespace, and a pod, may have any name.
+    assert_eq!(of("/api/v1/namespaces/proxy/secrets/x"), Limits::OTHER);
+    assert_eq!(of("/api/v1/namespaces/pods/pods/proxy/status"), Limits::OTHER);
+    assert_eq!(of("/behind/api/v1/namespaces/a/pods/p:8765/proxy/report"), Limits::PROXIED);
     assert!([Limits::PAGE, Limits::SMALL, Limits::OTHER, Limits::PROXIED].iter().all(|limits| limits.bytes <= 64 << 20 && limits.secs.is_some()));
 }
 
@@ -93,6 +97,33 @@ async fn a_body_that_drips_ends_in_time() {
         Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"["))), ()))
     });
     let limits = Limits { bytes: 1 << 20, nodes: 1 << 20, secs: Some(1), line: false };
-    let error = BoundedBody::new(StreamBody::new(Box::pin(drip)), limits).collect().await.unwrap_err();
+    let error = BoundedBody::new(StreamBody::new(Box::pin(drip)), limits, Arc::new(Semaphore::new(1))).collect().await.unwrap_err();
     assert_eq!(error.downcast_ref::<BodyLimit>(), Some(&BodyLimit::Slow { secs: 1 }));
+}
+
+/// A body that gives `pieces`, and then nothing more.
+fn unfinished(pieces: Vec<String>, long_line: &Arc<Semaphore>) -> BoundedBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+    let frames = pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from(piece))));
+    let body = StreamBody::new(Box::pin(stream::iter(frames).chain(stream::pending())));
+    BoundedBody::new(body, Limits::WATCH, long_line.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_line_has_to_end_soon_and_of_a_client_one_is_read_at_a_time() {
+    let own = Arc::new(Semaphore::new(1));
+    let half = || vec!["x".repeat(SHORT_LINE_BYTES + 1), "y".into()];
+    let mut first = unfinished(half(), &own);
+    assert!(first.frame().await.unwrap().is_ok() && first.frame().await.unwrap().is_ok());
+    let mut second = unfinished(half(), &own);
+    assert!(second.frame().await.unwrap().is_ok());
+    let waits = tokio::time::timeout(Duration::from_secs(LONG_LINE_SECS - 1), second.frame()).await;
+    assert!(waits.is_err(), "its client's place is taken");
+    let late = first.frame().await.unwrap().unwrap_err();
+    assert_eq!(*late.downcast::<BodyLimit>().unwrap(), BodyLimit::Late { secs: LONG_LINE_SECS, line: true });
+    drop(first);
+    assert!(second.frame().await.unwrap().is_ok(), "the place is free again");
+    let mut short = unfinished(vec!["x".repeat(SHORT_LINE_BYTES - 1), "\n{}".into()], &own);
+    assert!(short.frame().await.unwrap().is_ok() && short.frame().await.unwrap().is_ok());
+    let silent = tokio::time::timeout(Duration::from_secs(10 * LONG_LINE_SECS), short.frame()).await;
+    assert!(silent.is_err(), "a short line may take its time");
 }

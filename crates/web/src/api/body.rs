@@ -2,6 +2,10 @@
 
 use super::collection::Collection;
 use super::error::ApiError;
+use crate::{State, bodies};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 /// How many resources one call names at most.
@@ -9,11 +13,25 @@ pub(super) const RESOURCES_MAX: usize = 10_000;
 /// How many values and fields a body has at most: those of so many resources, each with its `id` and `href`, and some.
 const VALUES_MAX: usize = 5 * RESOURCES_MAX;
 
+/// What a call sends. As an argument it stands after the caller, so that only who is logged in has it read.
+pub(super) struct Sent(pub(super) Value);
+
+impl FromRequest<State> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Response> {
+        let turn = bodies::turn(&request);
+        let _turn = turn.await.map_err(|bodies::Busy| ApiError::Unavailable(bodies::BUSY.into()).into_response())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        read(&bytes).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
 /// A JSON object; an empty body counts as `{}`.
 ///
 /// # Errors
 /// `BadRequest` when it is not a JSON object, or a text in it cannot be stored; `TooLarge` when it has too many values.
-pub(super) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
+fn read(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(serde_json::Map::new()));
     }

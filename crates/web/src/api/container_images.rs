@@ -3,9 +3,10 @@
 mod related;
 
 use super::attribute::{Attribute, Kind};
+use super::body::{self, Sent};
 use super::collection::Collection;
 use super::error::ApiError;
-use super::{Caller, body, host};
+use super::{Caller, host};
 use crate::State;
 use access::Permission;
 use axum::Json;
@@ -99,14 +100,8 @@ pub(super) async fn show(
 }
 
 /// `POST /api/container_images` with `{"action": "scan", "resources": [{"id": …} | {"href": …}]}`: an answer for each, in the order asked.
-pub(super) async fn act_on_many(
-    state: axum::extract::State<State>,
-    caller: Caller,
-    headers: HeaderMap,
-    bytes: axum::body::Bytes,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn act_on_many(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, Sent(request): Sent) -> Result<Json<Value>, ApiError> {
     caller.must(Permission::ScanImages)?;
-    let request = body::read(&bytes)?;
     body::expect_action(&request, &["scan"])?;
     let ids = body::resources(&request, &IMAGES)?;
     let answers = scan(&state, &caller, &host(&headers), &ids).await?;
@@ -120,9 +115,9 @@ pub(super) async fn act_on_one(
     caller: Caller,
     headers: HeaderMap,
     Path(id): Path<String>,
-    bytes: axum::body::Bytes,
+    Sent(request): Sent,
 ) -> Result<Json<Value>, ApiError> {
-    body::expect_action(&body::read(&bytes)?, &["scan"])?;
+    body::expect_action(&request, &["scan"])?;
     let id = body::id(&id, &IMAGES)?;
     let mut answers = scan(&state, &caller, &host(&headers), &[id]).await?;
     match answers.pop() {

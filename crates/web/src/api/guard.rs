@@ -1,7 +1,6 @@
 //! What surrounds every call: no page of another site makes one, none lasts for ever, and every refusal has the API's shape.
 
 use super::error::ApiError;
-use crate::bodies;
 use crate::session::FORM_BYTES;
 use axum::body::HttpBody;
 use axum::extract::Request;
@@ -22,14 +21,7 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     {
         return error.into_response();
     }
-    let turn = bodies::turn(&request);
-    let answer = async {
-        match turn.await {
-            Ok(_turn) => next.run(request).await,
-            Err(bodies::Busy) => ApiError::Unavailable(bodies::BUSY.into()).into_response(),
-        }
-    };
-    within(TIMEOUT, answer).await
+    within(TIMEOUT, next.run(request)).await
 }
 
 async fn within(limit: Duration, answer: impl Future<Output = Response>) -> Response {

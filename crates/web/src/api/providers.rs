@@ -1,9 +1,10 @@
 //! `/api/providers`.
 
 use super::attribute::{Attribute, Kind};
+use super::body::{self, Sent};
 use super::collection::Collection;
 use super::error::ApiError;
-use super::{Caller, body, host};
+use super::{Caller, host};
 use crate::State;
 use access::Permission;
 use axum::Json;
@@ -82,13 +83,7 @@ pub(super) async fn show(
 }
 
 /// `POST /api/providers`: a resource (or `{"action": "create", "resource": {…}}`) is created; `{"action": "refresh", "resources": […]}` refreshes. All or none.
-pub(super) async fn act_on_many(
-    state: axum::extract::State<State>,
-    caller: Caller,
-    headers: HeaderMap,
-    bytes: axum::body::Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let request = body::read(&bytes)?;
+pub(super) async fn act_on_many(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, Sent(request): Sent) -> Result<Json<Value>, ApiError> {
     let host = host(&headers);
     let results = match request.get("action") {
         None => create(&state, &caller, &host, &request).await?,
@@ -104,9 +99,8 @@ pub(super) async fn act_on_one(
     caller: Caller,
     headers: HeaderMap,
     Path(id): Path<String>,
-    bytes: axum::body::Bytes,
+    Sent(request): Sent,
 ) -> Result<Json<Value>, ApiError> {
-    let request = body::read(&bytes)?;
     let action = body::expect_action(&request, &["refresh", "edit", "pause", "resume", "delete"])?;
     let id = body::id(&id, &PROVIDERS)?;
     match action {

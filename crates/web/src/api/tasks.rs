@@ -1,9 +1,10 @@
 //! `/api/tasks`.
 
 use super::attribute::{Attribute, Kind};
+use super::body::{self, Sent};
 use super::collection::Collection;
 use super::error::ApiError;
-use super::{Caller, body, host};
+use super::{Caller, host};
 use crate::State;
 use access::Permission;
 use axum::Json;
@@ -69,9 +70,9 @@ pub(super) async fn act_on_one(
     caller: Caller,
     headers: HeaderMap,
     Path(id): Path<String>,
-    bytes: axum::body::Bytes,
+    Sent(request): Sent,
 ) -> Result<Json<Value>, ApiError> {
-    body::expect_action(&body::read(&bytes)?, &["cancel"])?;
+    body::expect_action(&request, &["cancel"])?;
     caller.must(Permission::ManageTasks)?;
     let id = body::id(&id, &TASKS)?;
     match cancel(&state, &host(&headers), &[id]).await?.pop() {
@@ -83,14 +84,8 @@ pub(super) async fn act_on_one(
 }
 
 /// `POST /api/tasks` with `{"action": "cancel", "resources": [{"id": …} | {"href": …}]}`: an answer for each, in the order asked.
-pub(super) async fn act_on_many(
-    state: axum::extract::State<State>,
-    caller: Caller,
-    headers: HeaderMap,
-    bytes: axum::body::Bytes,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn act_on_many(state: axum::extract::State<State>, caller: Caller, headers: HeaderMap, Sent(request): Sent) -> Result<Json<Value>, ApiError> {
     caller.must(Permission::ManageTasks)?;
-    let request = body::read(&bytes)?;
     body::expect_action(&request, &["cancel"])?;
     let answers = cancel(&state, &host(&headers), &body::resources(&request, &TASKS)?).await?;
     let results: Vec<Value> = answers.into_iter().map(|answer| answer.unwrap_or_else(|why| json!({"success": false, "message": why}))).collect();

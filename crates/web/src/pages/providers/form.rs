@@ -73,7 +73,7 @@ impl Typed {
         if self.by_kubeconfig() {
             return if self.kubeconfig.trim().is_empty() { Ok(None) } else { self.connection().await.map(Some) };
         }
-        let same_server = self.endpoint == stored.server && self.ca.lines().map(str::trim).eq(stored.ca_pem.lines().map(str::trim));
+        let same_server = self.endpoint == stored.server && lines(&self.ca).eq(lines(&stored.ca_pem));
         match (self.token.is_empty(), same_server) {
             (true, true) => Ok(None),
             (false, true) => {
@@ -104,6 +104,11 @@ impl Typed {
             Connection::from_token(&self.endpoint, &self.token, &self.ca)
         }
     }
+}
+
+/// Those of a PEM; browsers change the ends of lines, and drop an empty first one.
+fn lines(pem: &str) -> impl Iterator<Item = &str> {
+    pem.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
 /// How the check of the connection went.
@@ -234,5 +239,27 @@ pub async fn update(visit: Visit, extract::State(state): extract::State<State>, 
         Err(SaveError::Name(problem)) => form_page(&visit, here, typed, Check::NameIsWrong(problem)),
         Err(SaveError::NotFound) => Err(Error::NotFound("This provider")),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stored_login_goes_to_no_other_address_and_past_no_other_ca() {
+        let ca = include_str!("../../../../inventory/testdata/another-ca.pem");
+        let stored = Connection::from_token("https://lab:6443", "stored", ca).unwrap();
+        let typed = |endpoint: &str, token: &str, ca: &str| Typed { endpoint: endpoint.into(), token: token.into(), ca: ca.into(), ..Typed::empty() };
+        let from_browser = format!("\r\n{}\r\n", ca.replace('\n', "\r\n"));
+        assert_eq!(typed("https://lab:6443", "", &from_browser).change(&stored).await.unwrap(), None);
+        for (endpoint, ca) in [("https://other:6443", ca), ("https://lab:6443", ""), ("https://other:6443", "")] {
+            let refusal = typed(endpoint, "", ca).change(&stored).await.unwrap_err();
+            assert!(refusal.message.contains("token is missing"), "{endpoint}: {refusal}");
+        }
+        let changed = typed("https://lab:6443", "new", ca).change(&stored).await.unwrap().unwrap();
+        assert_eq!((changed.ca_pem, changed.server), (stored.ca_pem.clone(), stored.server.clone()), "with a new token the CA stays");
+        let moved = typed("https://other:6443", "new", "").change(&stored).await.unwrap().unwrap();
+        assert_eq!((moved.server.as_str(), moved.ca_pem.as_str()), ("https://other:6443", ""));
     }
 }
