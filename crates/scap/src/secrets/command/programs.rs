@@ -54,7 +54,7 @@ fn new_passwords(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
         let text = &line[said.clone()];
         let begin = match (program(line, &words[at]), text.find(':')) {
             ("chpasswd", Some(colon)) => colon + 1,
-            ("passwd", _) if line[words[at].end..].contains("--stdin") => 0,
+            ("passwd", _) if arguments(line, &words[at..]).any(|word| line[word.clone()] == *"--stdin") => 0,
             _ => continue,
         };
         // `\n` of printf is no part of it.
