@@ -8,6 +8,7 @@ mod application;
 mod configuration;
 mod file;
 mod places;
+mod section;
 #[cfg(test)]
 mod tests;
 mod user;

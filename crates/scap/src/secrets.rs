@@ -19,6 +19,7 @@ mod token;
 mod url;
 mod value;
 
+use std::cell::LazyCell;
 use std::ops::Range;
 
 pub use command::in_command;
@@ -101,11 +102,12 @@ pub fn in_line(line: &str, style: Style) -> Vec<Secret> {
 
 fn in_pairs(text: &str, style: Style) -> Vec<Secret> {
     let mut found: Vec<Secret> = Vec::new();
+    let connects = LazyCell::new(|| is_connection_string(text));
     for pair in pairs(text, style) {
         if found.last().is_some_and(|last| last.range.contains(&pair.range.start)) {
             continue;
         }
-        let odbc = pair.name.eq_ignore_ascii_case("pwd") && is_connection_string(text) && is_secret_value("password", pair.value);
+        let odbc = pair.name.eq_ignore_ascii_case("pwd") && *connects && is_secret_value("password", pair.value);
         if odbc || is_secret_value(pair.name, pair.value) {
             found.push(Secret { kind: Kind::Named, what: name::what(pair.name), range: pair.range });
         } else if style != Style::Inline && pair.value.contains('=') {

@@ -2,6 +2,7 @@
 
 use super::file::{self, Found};
 use super::places::is_searched;
+use super::section::{Sections, is_key_of};
 use scap::secrets::{Style, in_line, is_placeholder, is_secret_value, pairs};
 
 /// How the file at `path` is looked at, when it is one of an application's.
@@ -78,7 +79,7 @@ fn is_settings(path: &str, name: &str) -> bool {
 }
 
 /// A value that only repeats its name is a label of a form; Helm's `secretKey: postgres-password` is the name of a field.
-fn is_label(name: &str, value: &str) -> bool {
+pub(super) fn is_label(name: &str, value: &str) -> bool {
     if name.ends_with("ecretKey") && value.chars().all(|c| c.is_ascii_lowercase() || "-_.".contains(c)) {
         return true;
     }
@@ -91,7 +92,7 @@ fn by_lines(text: &str, style: Style) -> Vec<Found> {
     let mut found = Vec::new();
     // Kubernetes parts `- name: X` and `value: Y`.
     let mut named = None;
-    let mut section = "";
+    let mut sections = Sections::default();
     for (at, line) in text.lines().enumerate() {
         let field = |name: &str| line.trim_start_matches([' ', '-']).strip_prefix(name).map(|value| value.trim().trim_matches(['"', '\'']));
         if let (Some(name), Some(value)) = (named, field("value: "))
@@ -104,16 +105,9 @@ fn by_lines(text: &str, style: Style) -> Vec<Found> {
         if ["#", ";", "//", "*", "/*", "--"].iter().any(|sign| start.starts_with(sign)) {
             continue;
         }
-        // ASP.NET has `"Jwt": {` and `"Key": "x"` on lines of their own.
-        let keys = pairs(line, style);
-        let key = keys.iter().find(|pair| pair.name.eq_ignore_ascii_case("key") && is_secret_value(&format!("{section}_key"), pair.value));
-        if key.is_some_and(|pair| {
-            ["jwt", "auth", "token", "signing", "encryption"].iter().any(|word| section.to_ascii_lowercase().contains(word)) && !pair.value.contains(' ')
-        }) {
+        let section = sections.around(line);
+        if pairs(line, style).iter().any(|pair| is_key_of(section, line, pair)) {
             found.push(Found { line: at + 1, what: "key" });
-        }
-        if let Some((name, _)) = start.trim_end().split_once(':').filter(|(_, rest)| matches!(rest.trim(), "" | "{")) {
-            section = name.trim_matches(['"', '\'', ' ']);
         }
         let labels: Vec<_> = pairs(line, style)
             .into_iter()

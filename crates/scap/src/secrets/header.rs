@@ -24,13 +24,18 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
         found.extend(authorization(text, 0));
     }
     for name in KEYS {
+        let mut behind = 0;
         for (at, _) in lower.match_indices(name) {
+            if at < behind {
+                continue;
+            }
             let begin = skip_separator(text, at + name.len());
             // In a URL it is GitHub's user for tokens.
             let is_header = text[at + name.len()..begin].contains(':') && !text[..at].ends_with('/');
             let end = begin + word(&text[begin..]);
             if is_header && end - begin >= 8 && !is_placeholder(&text[begin..end]) && !text[begin..end].contains("://") {
                 found.push(Secret { kind: Kind::Header, what: "token in an HTTP header", range: begin..end });
+                behind = end;
             }
         }
     }

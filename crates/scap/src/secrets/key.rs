@@ -23,7 +23,8 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
         let Some((kind, _)) = window(text, at + mark.len(), 60).split_once("-----").filter(|(kind, _)| is_private(kind)) else { continue };
         let begin = at + mark.len() + kind.len() + 5;
         let body = window(text, begin, MAX_BYTES);
-        let end = begin + body.find("-----END ").unwrap_or(body.len());
+        // `-----END`, or another key's begin.
+        let end = begin + body.find("-----").unwrap_or(body.len());
         if has_content(&text[begin..end]) {
             found.push(Secret { kind: Kind::PrivateKey, what: "private key", range: begin..end });
         }

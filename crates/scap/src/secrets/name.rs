@@ -184,14 +184,22 @@ pub(super) fn is_plural(name: &str) -> bool {
     words(name).iter().any(|word| word.ends_with("TOKENS"))
 }
 
-/// What a secret of this name is called.
-pub(super) fn what(name: &str) -> &'static str {
-    let words = words(name);
-    let last = words.iter().enumerate().rev().find_map(|(at, word)| {
+/// The last word of a name that is a secret's.
+fn last_noun(words: &[String]) -> Option<(Meaning, &str)> {
+    words.iter().enumerate().rev().find_map(|(at, word)| {
         let before = at.checked_sub(1).map(|at| words[at].as_str());
         noun(word, before).map(|meaning| (meaning, word.as_str()))
-    });
-    match last {
+    })
+}
+
+/// Whether the name is a key's, which may be a public one that is called by its fingerprint.
+pub(super) fn is_key(name: &str) -> bool {
+    matches!(last_noun(&words(name)), Some((_, "KEY" | "KEYS")))
+}
+
+/// What a secret of this name is called.
+pub(super) fn what(name: &str) -> &'static str {
+    match last_noun(&words(name)) {
         Some((Meaning::Password, _)) => "password",
         Some((_, word)) if word.ends_with("TOKEN") || word.ends_with("TOKENS") => "token",
         Some((_, word)) if word.ends_with("KEY") || word.ends_with("KEYS") => "key",

@@ -78,7 +78,8 @@ fn assigned(text: &str, sign: usize, style: Style) -> Option<Pair<'_>> {
     if colon && !quoted_name {
         // YAML and properties: the name is the line's first word.
         let alone = lead.is_none_or(|c| c.is_whitespace() || "-{,".contains(c));
-        let first = text[..end].trim_start_matches([' ', '\t', '-', '{', '*']).trim_end().len() == name.len() || lead.is_some_and(|c| "{,".contains(c));
+        let left = text[..end].trim_end();
+        let first = left[..left.len() - name.len()].bytes().rev().all(|c| b" \t-{*".contains(&c)) || lead.is_some_and(|c| "{,".contains(c));
         if style == Style::Inline || !alone || !first && !text[..end].trim_end_matches(is_name).trim_end().ends_with(['{', ',']) {
             return None;
         }

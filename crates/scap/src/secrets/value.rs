@@ -1,6 +1,6 @@
 //! Whether what is set under a name can be a secret.
 
-use super::name::{Meaning, is_phrase, is_plural, is_repeated, meaning};
+use super::name::{Meaning, is_key, is_phrase, is_plural, is_repeated, meaning};
 use super::placeholder::{is_placeholder, unquoted};
 
 /// Words that say that, or how, and not what.
@@ -77,10 +77,13 @@ pub fn is_secret_value(name: &str, value: &str) -> bool {
     if hollow || public || is_repeated(name, value) || meaning != Meaning::Password && is_file_name(value) {
         return false;
     }
+    if meaning != Meaning::Password && is_key(name) && is_fingerprint(value) {
+        return false;
+    }
     match meaning {
         // The password of Java's own store of public certificates.
         Meaning::Password => !(value == "changeit" && name.to_ascii_lowercase().contains("trust")),
-        Meaning::Secret => is_opaque(name, value) && !is_entry(value) && !is_fingerprint(value) && !is_one_sign(value),
+        Meaning::Secret => is_opaque(name, value) && !is_entry(value) && !is_one_sign(value),
         Meaning::Perhaps if value.split_once(": ").is_some_and(|(id, key)| !id.contains(' ') && looks_random(key)) => true,
         Meaning::Perhaps => looks_random(value) || is_login(value) || value.split_whitespace().count() >= 12,
         Meaning::Nothing => false,
@@ -157,7 +160,6 @@ pub(super) fn looks_random(value: &str) -> bool {
     value.len() >= 8
         && value.chars().all(|c| c.is_ascii_graphic())
         && distinct >= 5
-        && !is_fingerprint(value)
         && !address
         && (digits && letters && !worded || kinds(value) >= 3 && value.len() >= 16)
 }

@@ -1,6 +1,7 @@
 //! Programs that take a password in a way of their own.
 
-use super::{named, runs};
+use super::named;
+use super::words::{arguments, program, runs};
 use crate::secrets::placeholder::is_placeholder;
 use crate::secrets::value::looks_random;
 use crate::secrets::{Secret, is_secret_value, window};
@@ -13,10 +14,6 @@ pub(super) fn find(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
     }
     found.extend(sql(line));
     found
-}
-
-fn program<'a>(line: &'a str, word: &Range<usize>) -> &'a str {
-    line[word.clone()].rsplit('/').next().unwrap_or_default()
 }
 
 fn is_password(text: &str) -> bool {
@@ -40,7 +37,7 @@ fn gossip_key(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
             None => None,
         };
         let programs = ["consul", "nomad", "serf"];
-        found.extend(value.filter(|value| is_key(&line[value.clone()]) && runs(line, &words[..at], &programs)).map(|value| named("key", value)));
+        found.extend(value.filter(|value| is_key(&line[value.clone()]) && runs(line, &words[..=at], &programs)).map(|value| named("key", value)));
     }
     found
 }
@@ -57,7 +54,7 @@ fn new_passwords(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
         let text = &line[said.clone()];
         let begin = match (program(line, &words[at]), text.find(':')) {
             ("chpasswd", Some(colon)) => colon + 1,
-            ("passwd", _) if line[words[at].end..].contains("--stdin") => 0,
+            ("passwd", _) if arguments(line, &words[at..]).any(|word| line[word.clone()] == *"--stdin") => 0,
             _ => continue,
         };
         // `\n` of printf is no part of it.
@@ -71,7 +68,7 @@ fn new_passwords(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
 fn web_password(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
     let mut found = Vec::new();
     for (at, _) in words.iter().enumerate().filter(|(_, word)| program(line, word) == "htpasswd") {
-        let of_program: Vec<_> = words[at + 1..].iter().take(8).collect();
+        let of_program: Vec<_> = arguments(line, &words[at..]).take(8).collect();
         let flags: String = of_program.iter().map(|word| &line[(*word).clone()]).filter(|word| word.starts_with('-')).collect();
         let given: Vec<_> = of_program.into_iter().filter(|word| !line[(*word).clone()].starts_with('-')).collect();
         let place = if flags.contains('n') { 1 } else { 2 };
@@ -83,7 +80,7 @@ fn web_password(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
 
 /// `rabbitmqctl add_user USER PASSWORD`.
 fn broker_user(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
-    let is_verb = |at: usize| matches!(&line[words[at].clone()], "add_user" | "change_password") && runs(line, &words[..at], &["rabbitmqctl"]);
+    let is_verb = |at: usize| matches!(&line[words[at].clone()], "add_user" | "change_password") && runs(line, &words[..=at], &["rabbitmqctl"]);
     let given = (0..words.len().saturating_sub(2)).filter(|at| is_verb(*at)).map(|at| words[at + 2].clone());
     given.filter_map(|word| password(line, word)).collect()
 }
@@ -112,7 +109,7 @@ fn samba(line: &str, words: &[Range<usize>]) -> Vec<Secret> {
     let mut found = Vec::new();
     for (at, pair) in words.windows(2).enumerate().filter(|(_, pair)| matches!(&line[pair[0].clone()], "-U" | "--user")) {
         let percent = line[pair[1].clone()].find('%').map(|percent| pair[1].start + percent + 1);
-        let begin = percent.filter(|_| runs(line, &words[..at], &["smbclient", "rpcclient", "net", "smbget"]));
+        let begin = percent.filter(|_| runs(line, &words[..=at], &["smbclient", "rpcclient", "net", "smbget"]));
         found.extend(begin.and_then(|begin| password(line, begin..pair[1].end)));
     }
     found

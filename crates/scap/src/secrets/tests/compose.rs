@@ -38,6 +38,7 @@ fn made_up(wanted: &str, seed: &mut u64) -> Option<String> {
         b'A' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
         b'X' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
         b'l' => b"abcdefghijklmnopqrstuvwxyz0123456789",
+        b'H' => b"0123456789ABCDEF",
         b'h' => b"0123456789abcdef",
         b'b' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
         b'u' => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-",
