@@ -39,9 +39,13 @@ pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(client: &Client, 
 
 async fn bytes(client: &Client, request: Request<Vec<u8>>) -> Result<Vec<u8>, kube::Error> {
     let mut body = open(client, request).await?;
-    let mut whole = Vec::new();
+    let mut whole: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
+            // By a quarter, where a vector of its own would double.
+            if whole.capacity() - whole.len() < data.len() {
+                whole.reserve_exact(data.len().max(whole.len() / 4));
+            }
             whole.extend_from_slice(data);
         }
     }

@@ -184,6 +184,18 @@ fn of_chain(error: &(dyn StdError + 'static), server: &str) -> ConnectError {
     ConnectError::new(Reason::Unreachable, format!("The connection to {server} failed: {}.", brief(last)), UNREACHABLE)
 }
 
+/// Whether a large page or line did not come in time.
+pub(crate) fn is_late(error: &kube::Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if matches!(cause.downcast_ref(), Some(BodyLimit::Late { .. })) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 fn of_cause(cause: &(dyn StdError + 'static), server: &str) -> Option<ConnectError> {
     if let Some(found) = of_known(cause, server) {
         return Some(found);

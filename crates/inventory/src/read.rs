@@ -1,13 +1,16 @@
 //! Reads all objects of a provider, page by page, and saves each page.
 
+mod size;
+
 use crate::bounded::Limits;
-use crate::failure::{ConnectError, Reason, explain};
+use crate::failure::{ConnectError, Reason, explain, is_late};
 use crate::room::{self, Share};
 use crate::shape::{ITEMS_MAX, Metadata, Namespace, Node, Object, Page, Pod};
 use crate::{Inventory, ask, parse, positions, save};
 use chrono::{DateTime, Utc};
 use model::ids::{ProviderId, TaskId};
 use queue::task::{self, TaskState, Update};
+use size::{PageKind, PageSize};
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -16,8 +19,6 @@ use std::time::Duration;
 const PAGE_LIMIT_SECS: u64 = 60;
 /// How often a list is started anew because its continue token ran out.
 const RESTARTS_MAX: usize = 3;
-/// A page that is too large is asked for again with so many times fewer objects.
-const SHRINK: u32 = 5;
 /// Projects and nodes that pods name before they are known: most that are read one by one, and the time for all.
 const UNKNOWN_MAX: usize = 200;
 const UNKNOWN_LIMIT_SECS: u64 = 60;
@@ -64,14 +65,6 @@ pub(crate) struct Reader<'a> {
     pub(crate) client: kube::Client,
     /// Its address, for sentences.
     pub(crate) server: String,
-}
-
-/// How a list is asked for.
-struct PageSize {
-    /// Objects of a page.
-    limit: u32,
-    /// A page was larger than [`Limits::SMALL_PAGE`].
-    large: bool,
 }
 
 /// An object with its tables.
@@ -156,7 +149,7 @@ impl Reader<'_> {
     /// The next page comes while this one is saved. Archives what the list did not have only after it was read to its end.
     async fn read_once<T: Stored>(&self, task: Option<TaskId>) -> Result<(), Trouble> {
         let known = self.position::<T>().await?;
-        let mut size = PageSize { limit: self.ctx.settings.page_size.max(1), large: false };
+        let mut size = PageSize::new(self.ctx.settings.page_size);
         let (mut page, mut share) = self.page::<T>("", &mut size).await?;
         let version = page.metadata.resource_version.clone();
         if parse::version(&version) < known {
@@ -218,36 +211,40 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// At most `limit` objects from `next` on; what makes a page too large for them makes `limit` smaller, down to one object.
+    /// At most `size.limit` objects from `next` on; what makes a page too large for them makes the limit smaller, down to one object.
     ///
     /// Who sends little, or drips, waits for nobody and keeps nobody waiting: only a page that turned out to be large takes of the shared room.
     async fn page<T: Object>(&self, next: &str, size: &mut PageSize) -> Result<(Page<T>, Option<Share>), Trouble> {
         loop {
             let path = page_path(T::PATH, size.limit, next);
-            let (mut share, limits) = if size.large { (Some(room::page().await), Limits::PAGE) } else { (None, Limits::SMALL_PAGE) };
+            let large = size.kind == PageKind::Large;
+            let (mut share, limits) = if large { (Some(room::page().await), Limits::PAGE) } else { (None, Limits::SMALL_PAGE) };
             match self.within(ask::page::<Page<T>>(&self.client, &path, limits)).await {
-                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && !size.large => size.large = true,
-                Err(Trouble::Provider(error)) if error.reason == Reason::TooLarge && size.limit > 1 => size.limit = (size.limit / SHRINK).max(1),
-                Err(trouble) => return Err(trouble),
-                Ok((page, ..)) if page.items.len() > ITEMS_MAX => {
+                Ok(Ok((page, ..))) if page.items.len() > ITEMS_MAX => {
                     let what = format!("more than {ITEMS_MAX} {} where {} were asked for", T::PLURAL, size.limit);
                     return Err(Trouble::Provider(ConnectError::too_large(&self.server, &what)));
                 }
-                Ok((page, bytes, nodes)) => {
+                Ok(Ok((page, bytes, nodes))) => {
                     if let Some(share) = &mut share {
                         share.keep(bytes, nodes);
                     }
                     return Ok((page, share));
                 }
+                Ok(Err(error)) => {
+                    let trouble = self.explain(&error);
+                    let too_large = matches!(&trouble, Trouble::Provider(error) if error.reason == Reason::TooLarge);
+                    if !too_large || !size.shrink(is_late(&error)) {
+                        return Err(trouble);
+                    }
+                }
+                Err(trouble) => return Err(trouble),
             }
         }
     }
 
-    async fn within<T>(&self, asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
-        match tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), asked).await {
-            Ok(answer) => answer.map_err(|error| self.explain(&error)),
-            Err(_) => Err(Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS))),
-        }
+    async fn within<T>(&self, asked: impl Future<Output = T>) -> Result<T, Trouble> {
+        let answer = tokio::time::timeout(Duration::from_secs(PAGE_LIMIT_SECS), asked).await;
+        answer.map_err(|_| Trouble::Provider(ConnectError::timeout(&self.server, PAGE_LIMIT_SECS)))
     }
 
     /// Up to which version the tables have objects of this kind; 0 when they have none.
@@ -270,7 +267,7 @@ impl Reader<'_> {
     pub(crate) async fn went_back<T: Object>(&self, version: &str) -> Result<bool, Trouble> {
         let path = page_path(T::PATH, 1, "");
         let _turn = room::object().await;
-        let page: Page<T> = self.within(ask::get(&self.client, &path, Limits::ONE)).await?;
+        let page: Page<T> = self.within(ask::get(&self.client, &path, Limits::ONE)).await?.map_err(|error| self.explain(&error))?;
         Ok(parse::version(&page.metadata.resource_version) < parse::version(version))
     }
 
@@ -314,7 +311,8 @@ impl Reader<'_> {
                     answer => answer.map(Some),
                 }
             };
-            if let Some(object) = self.within(asked).await?.filter(|object| is_plausible(T::metadata(object))) {
+            let found = self.within(asked).await?.map_err(|error| self.explain(&error))?;
+            if let Some(object) = found.filter(|object| is_plausible(T::metadata(object))) {
                 T::save(self, &[object]).await?;
             }
         }

@@ -31,7 +31,7 @@ const OPEN_LIMIT_SECS: u64 = 30;
 const BATCH_MAX: usize = 500;
 const BATCH_TIME: Duration = Duration::from_millis(100);
 /// What a provider's changes that are not saved yet may weigh, in KiB: a bigger one comes alone.
-const UNSAVED_KIB_MAX: u32 = 16 << 10;
+const UNSAVED_KIB_MAX: u32 = 8 << 10;
 /// How often `seen_at` moves.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 

@@ -239,7 +239,7 @@ fn remains(asked: &Asked<'_>) -> Found1 {
     let of_system = ["/usr/", "/lib/", "/opt/", "/proc/", "/sys/"].iter().any(|folder| asked.below(folder));
     Some(match () {
         () if history => ("secrets_shell_history", Look::Text(file::any_line)),
-        () if core && !of_system => ("secrets_core_dumps", if asked.name == "vmcore" { Look::Present } else { Look::Core }),
+        () if core && !of_system => ("secrets_core_dumps", if asked.name == "core" { Look::Core } else { Look::Present }),
         () if asked.ends(&[".kdbx", ".p12", ".pfx", ".ovpn"]) => ("secrets_password_stores", Look::Present),
         () if asked.below("/var/lib/cloud/") && asked.is(&["user-data", "user-data.txt", "vendor-data", "vendor-data.txt"]) => {
             ("secrets_cloud_init", Look::Present)

@@ -210,17 +210,25 @@ fn a_failed_rule_says_where() {
 }
 
 #[test]
-fn a_core_dump_is_known_by_its_content() {
+fn a_core_dump_is_known_by_its_number_or_its_content() {
     let dir = tempfile::tempdir().unwrap();
     let elf = |kind: u8| [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".as_slice(), &[kind, 0, 62, 0]].concat();
-    for (path, content) in
-        [("app/core", elf(4)), ("var/core.17", elf(4)), ("srv/core", elf(2)), ("home/core.1", b"text".to_vec()), ("home/vmcore", b"KDUMP".to_vec())]
-    {
+    for (path, content) in [
+        ("app/core", elf(4)),
+        ("var/core.17", elf(4)),
+        ("srv/core", elf(2)),
+        ("home/core.1", vec![]),
+        ("home/core", b"text".to_vec()),
+        ("home/vmcore", b"KDUMP".to_vec()),
+    ] {
         std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
         std::fs::write(dir.path().join(path), content).unwrap();
     }
     let facts = Facts::of(dir.path(), &config(r#""config":{"User":"1"}"#));
     let mut dumps = found(&facts, "secrets_core_dumps");
     dumps.sort();
-    assert_eq!(dumps, ["secrets_core_dumps: /app/core", "secrets_core_dumps: /home/vmcore", "secrets_core_dumps: /var/core.17"]);
+    assert_eq!(
+        dumps,
+        ["secrets_core_dumps: /app/core", "secrets_core_dumps: /home/core.1", "secrets_core_dumps: /home/vmcore", "secrets_core_dumps: /var/core.17"]
+    );
 }
