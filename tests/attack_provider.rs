@@ -298,10 +298,10 @@ fn flood(request: hostile::Request) -> hostile::Answer {
         3 => {
             let next = request.number.to_string();
             let project =
-                json!({ "metadata": { "name": format!("n{next}"), "uid": next, "resourceVersion": "5", "annotations": { "a": "x".repeat(15 << 20) } } });
+                json!({ "metadata": { "name": format!("n{next}"), "uid": next, "resourceVersion": "5", "annotations": { "a": "x".repeat(7 << 20) } } });
             request.json(&page(&[project], &next, None))
         }
-        _ => request.lines(std::iter::once(format!("{{\"items\":[{{\"metadata\":{{\"name\":\"{}", "x".repeat(15 << 20)))),
+        _ => request.lines(std::iter::once(format!("{{\"items\":[{{\"metadata\":{{\"name\":\"{}", "x".repeat(7 << 20)))),
     }
 }
 

@@ -26,6 +26,8 @@ const UNKNOWN_LIMIT_SECS: u64 = 60;
 const CONTAINERS_AT_ONCE: usize = 2_000;
 /// Longest uid, name or version. Kubernetes' own limit of names.
 const NAME_BYTES_MAX: usize = 253;
+/// All labels, or all annotations, of an object; Kubernetes' own limit for annotations is half of it.
+const TEXTS_BYTES_MAX: usize = 512 << 10;
 /// Of 36 bytes everywhere; those of static pods have 32.
 const UID_BYTES_MAX: usize = 64;
 
@@ -194,7 +196,10 @@ impl Reader<'_> {
     /// A list that does not end, or objects that no API server has.
     fn note_seen<T: Object>(&self, seen: &mut HashSet<String>, page: &mut Page<T>, next: &str) -> Result<(), Trouble> {
         if page.items.iter().any(|object| !is_plausible(object.metadata())) {
-            return Err(Trouble::Provider(ConnectError::unreadable(&self.server, &format!("one of the {} has no proper name, uid or version", T::PLURAL))));
+            return Err(Trouble::Provider(ConnectError::unreadable(
+                &self.server,
+                &format!("one of the {} has no proper name, uid or version, or more labels or annotations than Kubernetes allows", T::PLURAL),
+            )));
         }
         page.items.retain(|object| seen.insert(object.metadata().uid.clone()));
         if page.items.is_empty() && !next.is_empty() {
@@ -356,6 +361,9 @@ pub(crate) fn is_plausible(metadata: &Metadata) -> bool {
         && proper(&metadata.name, NAME_BYTES_MAX)
         && metadata.resource_version.len() <= NAME_BYTES_MAX
         && metadata.namespace.len() <= NAME_BYTES_MAX
+        && [&metadata.labels, &metadata.annotations]
+            .iter()
+            .all(|texts| texts.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>() <= TEXTS_BYTES_MAX)
 }
 
 /// Whether a pod goes with those before it into one transaction.
