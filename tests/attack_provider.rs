@@ -326,6 +326,11 @@ async fn many_clusters_that_harm_at_once_share_the_memory(pool: PgPool) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(hostile.requests() > 2 * CLUSTERS, "{}", hostile.requests());
+    eventually("the cluster that does no harm is read among the others", SOON * 2, || async {
+        let read = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM projects WHERE name LIKE 'good-%'").fetch_one(&pool).await.unwrap();
+        (read == 50 * GOOD_PAGES as i64).then_some(())
+    })
+    .await;
     product.restart().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_unharmed(&mut product).await;

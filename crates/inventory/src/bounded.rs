@@ -78,7 +78,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// A page of a list, into shapes of our own. It has its part of the shared memory (`room`), so it has to come soon.
-    pub(crate) const PAGE: Self = Self { bytes: 8 << 20, nodes: 100_000, secs: Some(20), line: false };
+    pub(crate) const PAGE: Self = Self { bytes: 8 << 20, nodes: 100_000, secs: Some(10), line: false };
     /// A page that takes nothing of the shared memory.
     pub(crate) const SMALL_PAGE: Self = Self { bytes: 1 << 20, nodes: 40_000, secs: Some(60), line: false };
     /// Something that is small by its nature.

@@ -18,7 +18,7 @@ const WATCH_LOCK: i32 = 0x5457_0003;
 /// How soon a new, changed or removed provider and a switched role are noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// For a provider that sends too much: what it sends takes room from the others.
+/// For a provider that sends too much, which waits for at least [`BACKOFF_MAX`]: what it sends takes room from the others.
 const BACKOFF_OF_HARM_MAX: Duration = Duration::from_secs(600);
 /// How long a new provider's watch leaves the first refresh to the job that was asked for with it.
 const JOB_FIRST: Duration = Duration::from_secs(10);
@@ -106,6 +106,9 @@ async fn keep_watching(ctx: Inventory, id: ProviderId) {
         let harms = matches!(&trouble, Trouble::Provider(error) if error.reason == Reason::TooLarge);
         if let Err(error) = note(&ctx, id, trouble).await {
             tracing::warn!(provider = %id, error = format!("{error:#}"), "a provider's status could not be written");
+        }
+        if harms {
+            backoff = backoff.max(BACKOFF_MAX);
         }
         sleep(backoff).await;
         backoff = (backoff * 2).min(if harms { BACKOFF_OF_HARM_MAX } else { BACKOFF_MAX });

@@ -72,12 +72,19 @@ impl Jobs {
     }
 }
 
+/// Refreshes at the same time. What they read shares its memory, so a provider that keeps its place long need not keep the others waiting for one.
+const REFRESHES: usize = 16;
+
 /// Works on all queues whose roles this server has, as they come and go, until `stop`.
 pub async fn work(jobs: Jobs, server: String, roles: Roles, stop: watch::Receiver<bool>) {
     let pool = jobs.upkeep.clone();
     let handler: Arc<dyn Handler> = Arc::new(jobs);
     let run = |queue, needed, concurrency| while_on(pool.clone(), queue, server.clone(), handler.clone(), concurrency, roles.clone(), needed, stop.clone());
-    tokio::join!(run(Queue::Inventory, &[Role::Inventory], 4), run(Queue::SmartState, &[Role::SmartState, Role::SmartProxy], 4), run(Queue::Control, &[], 4),);
+    tokio::join!(
+        run(Queue::Inventory, &[Role::Inventory], REFRESHES),
+        run(Queue::SmartState, &[Role::SmartState, Role::SmartProxy], 4),
+        run(Queue::Control, &[], 4),
+    );
 }
 
 #[expect(clippy::too_many_arguments, reason = "called in one place, by a closure that names each")]

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// The parts of the address. What cannot be one of them (letters for a number) is an address where nothing is.
@@ -30,6 +31,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
         form.map(|axum_extra::extract::Form(form)| Self(form))
             .map_err(|_| Error::BadRequest("A field of the form is missing or holds what it cannot.".to_owned()))
     }
+}
+
+/// The form of a list's actions: the rows that were ticked, or all that match.
+#[derive(Debug, Deserialize)]
+pub struct Selected {
+    /// The ticked rows.
+    #[serde(default)]
+    pub id: Vec<i64>,
+    /// Given: all rows that match `query`, ticked or not.
+    pub all: Option<String>,
+    /// The list's search, filters and order.
+    #[serde(default)]
+    pub query: String,
+    /// The list's address.
+    #[serde(default)]
+    pub back: String,
 }
 
 /// A form with files.

@@ -8,7 +8,7 @@ pub(crate) use list::{FAILED, SCAN};
 
 use crate::State;
 use crate::error::{Error, Result};
-use crate::extract::{Form, Path};
+use crate::extract::{Form, Path, Selected};
 use crate::page::{Flash, local, redirect};
 use crate::session::Visit;
 use access::Permission;
@@ -41,7 +41,7 @@ pub(super) async fn no_server(conn: &mut PgConnection, state: &State) -> Result<
     Ok(None)
 }
 
-async fn scan_selected(visit: Visit, extract::State(state): extract::State<State>, Form(form): Form<list::Selected>) -> Result<Response> {
+async fn scan_selected(visit: Visit, extract::State(state): extract::State<State>, Form(form): Form<Selected>) -> Result<Response> {
     visit.must(Permission::ScanImages)?;
     let mut tx = state.pool.begin().await?;
     let images: Vec<ImageId> = list::selected(&mut tx, &form).await?.into_iter().map(ImageId).collect();

@@ -3,7 +3,7 @@
 mod show_one;
 
 use crate::error::{Error, Result};
-use crate::extract::{Form, Path};
+use crate::extract::{Form, Path, Selected};
 use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Flash, Page, local, redirect, respond};
 use crate::session::Visit;
@@ -17,7 +17,6 @@ use axum::routing::{get, post};
 use chrono::{DateTime, Duration, Utc};
 use model::ids::{ProviderId, TaskId};
 use queue::task::{TaskKind, TaskState};
-use serde::Deserialize;
 use sqlx::PgConnection;
 
 pub fn routes() -> Router<State> {
@@ -151,18 +150,6 @@ async fn count(conn: &mut PgConnection, list: &List, wanted: &Wanted) -> Result<
     )
     .fetch_one(conn)
     .await?)
-}
-
-#[derive(Debug, Deserialize)]
-struct Selected {
-    #[serde(default)]
-    id: Vec<i64>,
-    all: Option<String>,
-    #[serde(default)]
-    query: String,
-    /// The list's address.
-    #[serde(default)]
-    back: String,
 }
 
 async fn cancel_selected(visit: Visit, extract::State(state): extract::State<State>, Form(selected): Form<Selected>) -> Result<Response> {

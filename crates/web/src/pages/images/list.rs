@@ -2,6 +2,7 @@
 
 use super::no_server;
 use crate::error::Result;
+use crate::extract::Selected;
 use crate::list::{List, Spec, plan_for_values};
 use crate::page::{Page, respond};
 use crate::session::Visit;
@@ -11,7 +12,6 @@ use askama::Template;
 use axum::extract;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use sqlx::PgConnection;
 
 static SPEC: Spec = Spec {
@@ -267,19 +267,6 @@ async fn matching(conn: &mut PgConnection, list: &List) -> Result<i64> {
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// Rows ticked in the list.
-#[derive(Debug, Deserialize)]
-pub(super) struct Selected {
-    #[serde(default)]
-    id: Vec<i64>,
-    all: Option<String>,
-    #[serde(default)]
-    query: String,
-    /// The list's address.
-    #[serde(default)]
-    pub back: String,
 }
 
 /// The ids of the ticked images, or of all that match.

@@ -2,7 +2,7 @@
 
 use super::{SPEC, get_provider};
 use crate::error::{Error, Result};
-use crate::extract::{Form, Path};
+use crate::extract::{Form, Path, Selected};
 use crate::list::List;
 use crate::page::{Flash, local, redirect};
 use crate::session::Visit;
@@ -11,20 +11,6 @@ use access::Permission;
 use axum::extract;
 use axum::response::Response;
 use model::ids::ProviderId;
-use serde::Deserialize;
-
-/// Rows ticked in a list.
-#[derive(Debug, Deserialize)]
-pub(super) struct Selected {
-    #[serde(default)]
-    id: Vec<i64>,
-    all: Option<String>,
-    #[serde(default)]
-    query: String,
-    /// The list's address.
-    #[serde(default)]
-    back: String,
-}
 
 pub(super) async fn refresh_selected(visit: Visit, extract::State(state): extract::State<State>, Form(selected): Form<Selected>) -> Result<Response> {
     visit.must(Permission::ScanImages)?;
